@@ -1,0 +1,77 @@
+"""Frozen, pretrained face networks: they tell the generator who is in the picture, E_Id.
+
+Their parameters are an argument of the training step, never part of what is optimised or saved.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from fevgan_jax.errors import UserError
+from fevgan_jax.identity import dlib_file, dlib_resnet, vgg_face, vgg_face_files
+
+PyTree = Any
+NETWORKS = ('dlib', 'vgg_face')
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityEncoder:
+  """A frozen face network.
+
+  Attributes:
+    name: the network, one of NETWORKS.
+    channels: of the map.
+    apply: (parameters, image [batch, 64, 64, 3] in [-1, 1]) -> features [batch, 4, 4, channels].
+      Pure and differentiable. Each block of the map (`dlib`: one; `vgg_face`: pool4 and relu5_3) is
+      divided by its root mean square over height, width and channels: whatever the weights, the
+      generator sees features of scale 1, and neither the label nor a loss is drowned.
+  """
+  name: str
+  channels: int
+  apply: Callable[[PyTree, Array], Array]
+
+
+def unit_rms(features: Array, *, eps: float = 1e-12) -> Array:
+  """Maps [batch, height, width, channels], each picture's divided by its own root mean square."""
+  return features / jnp.sqrt((features**2).mean((1, 2, 3), keepdims=True) + eps)
+
+
+def _dlib(params: PyTree, image: Array) -> Array:
+  return unit_rms(dlib_resnet.features(params, image))
+
+
+def _vgg_face(params: PyTree, image: Array) -> Array:
+  return jnp.concatenate([unit_rms(block) for block in vgg_face.features(params, image)], -1)
+
+
+def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyTree]:
+  """An encoder and its float32 parameters.
+
+  Args:
+    network: 'dlib' (ResNet-29, a map of 4x4x256) or 'vgg_face' (VGG-16, one of 4x4x1024).
+    weights: the weight file; None for the installed one, which only 'dlib' has.
+
+  Raises:
+    UserError: unknown network; the file is missing, not given, or of another kind or shape.
+  """
+  if network == 'dlib':
+    path = _existing(network, weights) if weights else dlib_file.installed_file()
+    return IdentityEncoder('dlib', dlib_resnet.CHANNELS, _dlib), dlib_file.read(path)
+  if network == 'vgg_face':
+    if not weights:
+      raise UserError("identity network 'vgg_face': no weight file given, and none may come with "
+                      'this package; expected the path of a published one (README, "VGG-Face")')
+    params = vgg_face_files.read(_existing(network, weights))
+    return IdentityEncoder('vgg_face', vgg_face.CHANNELS, _vgg_face), params
+  raise UserError(f"no identity network '{network}': expected one of {', '.join(NETWORKS)}")
+
+
+def _existing(network: str, weights: str) -> pathlib.Path:
+  path = pathlib.Path(weights).expanduser()
+  if not path.is_file():
+    raise UserError(f"identity network '{network}': no weight file '{path}'")
+  return path

@@ -1,0 +1,1 @@
+"""A TFDS data set of rendered people who make the six expressions; see README.md."""

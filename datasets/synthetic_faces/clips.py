@@ -1,0 +1,100 @@
+"""Clips of many people on all cores: the same bytes, in the same order, however many processes there are."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from synthetic_faces import expression, person, renderer
+
+Clip = dict[str, Any]
+
+# One thread per process: cores are shared out by people, and sums of more threads may round differently.
+SINGLE_THREADED = {name: '1' for name in (
+    'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')}
+
+
+def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]:
+  """Every take of every expression of one person.
+
+  Args:
+    seed: of the person.
+    takes: per expression.
+    size: side of the frames in pixels.
+    frames: per clip.
+
+  Returns:
+    Examples as the data set's features describe them, expression by expression.
+  """
+  who = person.draw(seed)
+  clips = []
+  for label in expression.LABELS:
+    for number in range(takes):
+      take = expression.perform(who, label, number, frames)
+      video, landmarks = renderer.render(who, take, size)
+      clips.append({
+          'video': video, 'label': label, 'subject': f'{seed:07d}', 'take': f'take{number:03d}',
+          'landmarks': landmarks, 'action_units': take.action_units.astype(np.float32)})
+  return clips
+
+
+def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int, processes: int | None = None,
+                    ) -> Iterator[Clip]:
+  """`clips_of_person` for each seed, in order, in fresh processes.
+
+  Processes are spawned, never forked: the caller may have JAX loaded, whose threads do not survive a fork.
+
+  Args:
+    seeds: of the people.
+    takes, size, frames: see `clips_of_person`.
+    processes: how many; by default as many as this process may use cores.
+
+  Raises:
+    concurrent.futures.process.BrokenProcessPool: a process was killed, for example for memory.
+  """
+  processes = min(processes or available_cores(), len(seeds))
+  with worker_environment(), concurrent.futures.ProcessPoolExecutor(
+      processes, multiprocessing.get_context('spawn')) as pool:
+    waiting: list[concurrent.futures.Future[list[Clip]]] = []
+    remaining = iter(seeds)
+    try:
+      while True:
+        for seed in remaining:  # a few people ahead of the reader, no more: clips are large
+          waiting.append(pool.submit(clips_of_person, seed, takes, size, frames))
+          if len(waiting) > 2 * processes:
+            break
+        if not waiting:
+          return
+        yield from waiting.pop(0).result()
+    finally:
+      pool.shutdown(wait=False, cancel_futures=True)
+
+
+def available_cores() -> int:
+  """Cores that this process may run on."""
+  if hasattr(os, 'sched_getaffinity'):
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def worker_environment() -> Iterator[None]:
+  """What spawned processes inherit: single-threaded linear algebra, and where to find these modules."""
+  here = pathlib.Path(__file__).resolve()
+  path, environment = list(sys.path), dict(os.environ)
+  sys.path[:0] = [str(here.parents[1]), str(here.parents[2])]
+  os.environ.update(SINGLE_THREADED)
+  try:
+    yield
+  finally:
+    sys.path[:] = path
+    for name in SINGLE_THREADED:
+      os.environ.pop(name)
+      if name in environment:
+        os.environ[name] = environment[name]

@@ -1,0 +1,93 @@
+"""A z-buffer in NumPy: which triangle is in front at each pixel, without a loop over triangles or pixels."""
+
+import numpy as np
+
+# Triangles are grouped by the longer side of their bounding box, and each group is tested on one dense grid.
+GRIDS = (1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 64, 128, 256, 512, 1024, 2048)
+TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbours
+
+
+def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side: int, keep: np.ndarray | None = None,
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """The nearest triangle at the centre of every pixel of a square picture.
+
+  Triangles whose corners run clockwise in the picture (y down) face away and are left out.
+
+  Args:
+    points: [vertices, 2] x and y in pixels, y down; pixel i covers [i, i + 1).
+    depth: [vertices], larger is nearer.
+    triangles: [triangles, 3] vertices.
+    side: of the picture, in pixels.
+    keep: bool [side * side], the pixels that are wanted; all of them by default.
+
+  Returns:
+    Only for pixels that a triangle covers, in their order: pixel int64 [n] (row * side + column), triangle int64 [n],
+    weights float32 [n, 3] of its corners (they add up to 1), depth float32 [n].
+  """
+  corners = points.astype(np.float32)[triangles]
+  x, y = corners[..., 0], corners[..., 1]
+  low_x, high_x = _span(x, side)
+  low_y, high_y = _span(y, side)
+  area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+  drawn = np.flatnonzero((area < -1e-9) & (high_x >= low_x) & (high_y >= low_y))
+
+  x, y, scale = x[drawn], y[drawn], 1 / area[drawn]
+  low_x, low_y = low_x[drawn], low_y[drawn]
+  extent = np.maximum(high_x[drawn] - low_x, high_y[drawn] - low_y) + 1
+  # Weights of the second and third corner are planes over the picture: their value at the box's first centre, and slopes.
+  right, left = low_x + np.float32(0.5) - x[:, 0], low_y + np.float32(0.5) - y[:, 0]
+  slopes = [((y[:, 2] - y[:, 0]) * scale, (x[:, 0] - x[:, 2]) * scale),
+            ((y[:, 0] - y[:, 1]) * scale, (x[:, 1] - x[:, 0]) * scale)]
+  starts = [a * right + b * left for a, b in slopes]
+
+  fragments = []
+  for smaller, grid in zip((0, *GRIDS), GRIDS):
+    group = np.flatnonzero((extent > smaller) & (extent <= grid))
+    if not len(group):
+      continue
+    steps = np.arange(grid, dtype=np.float32)
+    second, third = [
+        start[group, None, None] + a[group, None, None] * steps + b[group, None, None] * steps[:, None]
+        for start, (a, b) in zip(starts, slopes)]
+    inside = np.minimum(np.minimum(second, third), 1 - second - third) >= -TOLERANCE
+    hit = np.flatnonzero(inside)
+    which, cell = np.divmod(hit, grid * grid)
+    row, column = np.divmod(cell, grid)
+    which = group[which]
+    row, column = row + low_y[which], column + low_x[which]
+    wanted = (row < side) & (column < side)
+    pixel = row * side + column
+    if keep is not None:
+      wanted[wanted] = keep[pixel[wanted]]
+    hit = hit[wanted]
+    fragments.append((pixel[wanted], which[wanted], second.ravel()[hit], third.ravel()[hit]))
+  if not fragments:
+    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+  pixel, which, second, third = (np.concatenate(part) for part in zip(*fragments))
+
+  z = depth.astype(np.float32)[triangles[drawn]]
+  z = z[which, 0] * (1 - second - third) + z[which, 1] * second + z[which, 2] * third
+  pixel, front = _nearest(pixel, z, side)
+  second, third = second[front], third[front]
+  weights = np.stack([1 - second - third, second, third], 1)
+  return pixel, drawn[which[front]], weights, z[front]
+
+
+def _span(coordinate: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+  """First and last pixel whose centre lies between the corners' coordinates [triangles, 3], within the picture."""
+  a, b, c = coordinate.T
+  low = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5)
+  high = np.floor(np.maximum(np.maximum(a, b), c) - 0.5)
+  return np.maximum(low, 0).astype(np.int64), np.minimum(high, side - 1).astype(np.int64)
+
+
+def _nearest(pixel: np.ndarray, z: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+  """The covered pixels and for each the fragment of largest z: one maximum over keys of depth and number."""
+  if not len(z):
+    return pixel, np.zeros(0, np.int64)
+  unit = (z - z.min()) / (np.ptp(z) + np.float32(1e-9))
+  key = (unit * np.float32((1 << 30) - 1)).astype(np.int64) << 32 | np.arange(len(z))
+  best = np.full(side * side, -1, np.int64)
+  np.maximum.at(best, pixel, key)
+  covered = np.flatnonzero(best >= 0)
+  return covered, best[covered] & 0xffffffff

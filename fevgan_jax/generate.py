@@ -1,0 +1,60 @@
+"""One photograph and a label to a video file."""
+
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from fevgan_jax import checkpoint, evaluate, media, models, pretrained
+from fevgan_jax.errors import UserError
+from fevgan_jax.faces import detect
+
+EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
+
+
+def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, photograph: str, expression: str,
+             output: pathlib.Path) -> list[pathlib.Path]:
+  """Animates the face of a photograph.
+
+  Args:
+    config: of which only paths are used; the networks are those that the weights were trained as.
+    workdir: of a training run, or None for the weights that come with the project.
+    photograph: a picture file with a face.
+    expression: one of EXPRESSIONS, or 'all'.
+    output: folder for input.png, EXPRESSION.mp4, EXPRESSION.gif and EXPRESSION.png, and for 'all' a sheet too.
+
+  Returns:
+    The files written.
+
+  Raises:
+    UserError: no face, an unknown expression, no weights, or an output that cannot be written.
+  """
+  if expression != 'all' and expression not in EXPRESSIONS:
+    raise UserError(f"--expression: '{expression}', expected one of {', '.join(EXPRESSIONS)}, or all")
+  chosen = EXPRESSIONS if expression == 'all' else (expression,)
+  if workdir is None:
+    variables, saved = pretrained.load()
+  else:
+    variables, saved, _ = checkpoint.restore_generator(workdir)
+  face = detect.face(photograph)
+  output.mkdir(parents=True, exist_ok=True)
+  media.write_png(output / 'input.png', face)
+  system, frozen = models.build(evaluate.restored_config(config, saved))
+  labels = np.array([EXPRESSIONS.index(name) for name in chosen])
+  clips = np.asarray(jax.jit(system.generate)(
+      variables, frozen, np.stack([face] * len(chosen)), labels, jax.random.key(0)))
+
+  files = [output / 'input.png']
+  for name, clip in zip(chosen, clips):
+    files += [output / f'{name}.{suffix}' for suffix in ('mp4', 'gif', 'png')]
+    media.write_mp4(files[-3], clip)
+    media.write_gif(files[-2], clip)
+    media.write_png(files[-1], media.sheet(clip[None], [name], inputs=face[None]))
+  if expression == 'all':
+    files += [output / 'all.png', output / 'all.gif']
+    media.write_png(files[-2], media.sheet(clips, chosen, inputs=np.stack([face] * len(chosen))))
+    media.write_gif(files[-1], media.grid(clips[None], [''], chosen))
+  logging.info('wrote %s', ', '.join(map(str, files)))
+  return files

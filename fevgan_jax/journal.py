@@ -1,0 +1,87 @@
+"""What a run says about itself: metrics.jsonl, one object per line, and the same as TensorBoard events."""
+
+import json
+import pathlib
+import time
+
+import numpy as np
+import tensorboardX
+
+from fevgan_jax.errors import UserError
+
+
+class NonFinite(UserError):
+  """A loss became infinite or not a number."""
+
+
+class Journal:
+  """Collects the metrics of steps, and writes their means.
+
+  Args:
+    workdir: where metrics.jsonl and the events go.
+    done: steps of the checkpoint that the run continues from; lines beyond it are cut off, they are made again.
+    process: only process 0 writes; the others check.
+  """
+
+  def __init__(self, workdir: pathlib.Path, done: int, process: int = 0):
+    self._path = workdir / 'metrics.jsonl'
+    self._writes = process == 0
+    self._steps: list[dict[str, float]] = []
+    self._last = done
+    self._time = time.monotonic()
+    if self._writes:
+      cut_off(self._path, done)
+      self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=done + 1)
+
+  def add(self, step: int, metrics: dict) -> None:
+    """Waits for a step's metrics.
+
+    Raises:
+      NonFinite: one of them is not finite; names the step.
+    """
+    values = {name: float(np.asarray(value)) for name, value in metrics.items()}
+    broken = [name for name, value in values.items() if not np.isfinite(value)]
+    if broken:
+      raise NonFinite(f"step {step}: {', '.join(sorted(broken))} not finite; the last checkpoint is kept: "
+                      'lower config.optimizer.learning_rate and name another --workdir')
+    self._steps.append(values)
+    self._last = step
+
+  def write(self) -> None:
+    """One line with the means since the last one."""
+    if not self._steps:
+      return
+    now = time.monotonic()
+    means = {name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]}
+    means['seconds_per_step'] = (now - self._time) / len(self._steps)
+    self._time, self._steps = now, []
+    self.write_scalars(self._last, means)
+
+  def write_scalars(self, step: int, values: dict[str, float]) -> None:
+    if not self._writes:
+      return
+    with self._path.open('a') as file:
+      file.write(json.dumps({'step': step} | values) + '\n')
+    for name, value in values.items():
+      self._events.add_scalar(name, value, step)
+    self._events.flush()
+
+  def close(self) -> None:
+    if self._writes:
+      self._events.close()
+
+
+def cut_off(path: pathlib.Path, done: int) -> None:
+  """Drops the lines of steps after `done`, and a last line that a kill left half written."""
+  if not path.exists():
+    return
+  kept = []
+  for line in path.read_text().splitlines():
+    try:
+      if json.loads(line)['step'] <= done:
+        kept.append(line + '\n')
+    except (json.JSONDecodeError, KeyError):
+      continue
+  temporary = path.with_suffix('.tmp')
+  temporary.write_text(''.join(kept))
+  temporary.replace(path)

@@ -1,0 +1,53 @@
+"""The terms of the objective, one equation of the paper each. All are means, so that weights do not depend on sizes."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+Array = jax.Array
+
+
+def critic_loss(real_logits: Array, fake_logits: Array) -> Array:
+  """Binary cross-entropy of a critic, Algorithm 1, line 10 (without its constant 1).
+
+  -log sigmoid(real) - log(1 - sigmoid(fake)), in the form that does not overflow.
+
+  Args:
+    real_logits: [batch], of real clips.
+    fake_logits: [batch], of generated clips.
+
+  Returns:
+    A scalar, at least 0.
+  """
+  chex.assert_equal_shape([real_logits, fake_logits])
+  real = optax.sigmoid_binary_cross_entropy(real_logits, jnp.ones_like(real_logits))
+  fake = optax.sigmoid_binary_cross_entropy(fake_logits, jnp.zeros_like(fake_logits))
+  return real.mean() + fake.mean()
+
+
+def adversarial_loss(fake_logits: Array) -> Array:
+  """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch] -> scalar, at least 0."""
+  return optax.sigmoid_binary_cross_entropy(fake_logits, jnp.ones_like(fake_logits)).mean()
+
+
+def reconstruction_loss(real: Array, fake: Array) -> Array:
+  """Mean |real - fake| over a clip, eq. (4). Two [batch, time, height, width, 3] in [-1, 1] -> scalar."""
+  chex.assert_equal_shape([real, fake])
+  return jnp.abs(real - fake).mean()
+
+
+def identity_loss(features: Array, frame_features: Array) -> Array:
+  """Mean |difference| between the face features of a reference and of generated frames, eq. (5).
+
+  The paper sums over frames; the mean keeps the weight independent of how many are compared.
+
+  Args:
+    features: [batch, frames or 1, height, width, channels], of the reference.
+    frame_features: [batch, frames, height, width, channels], of the generated frames.
+
+  Returns:
+    A scalar, at least 0.
+  """
+  chex.assert_rank([features, frame_features], 5)
+  return jnp.abs(features - frame_features).mean()

@@ -1,0 +1,139 @@
+"""What a system is: a generator, its critics, and the terms of the generator's objective.
+
+A description without state. `step.train_step` needs nothing else, so that a new system is one file in
+`models/` and the step, the loop and the evaluation stay as they are.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from fevgan_jax.identity import IdentityEncoder
+
+Array = jax.Array
+NUM_LABELS = 6
+
+
+@flax.struct.dataclass
+class Example:
+  """A batch as the networks see it.
+
+  Attributes:
+    video: [batch, time, height, width, 3] in [-1, 1], the real clip.
+    label: [batch, 6], one-hot.
+    features: [batch, 4, 4, channels] of the first frame, by the frozen face network; None without one.
+  """
+  video: Array
+  label: Array
+  features: Array | None
+
+  @property
+  def image(self) -> Array:
+    """[batch, height, width, 3]: the neutral face is the clip's first frame."""
+    return self.video[:, 0]
+
+
+@flax.struct.dataclass
+class Generated:
+  """What a generator returns: video [batch, time, height, width, 3] in [-1, 1], and named extras for the terms."""
+  video: Array
+  extras: dict[str, Array] = flax.struct.field(default_factory=dict)
+
+
+def whole_clip(video: Array, rng: Array) -> Array:
+  """The view of a critic that judges all frames."""
+  del rng
+  return video
+
+
+@dataclasses.dataclass(frozen=True)
+class Critic:
+  """A network that tells real from generated.
+
+  Attributes:
+    module: (view of a clip, one-hot label, train) -> logits [batch].
+    optimizer: updates its parameters.
+    view: (video, rng) -> what of the clip it judges.
+  """
+  module: nn.Module
+  optimizer: optax.GradientTransformation
+  view: Callable[[Array, Array], Array] = whole_clip
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+  """A weighted term of the generator's objective beside the adversarial one.
+
+  Attributes:
+    weight: its lambda.
+    loss: (example, generated, encode) -> scalar, `encode` being the frozen face network,
+      [batch, height, width, 3] -> [batch, 4, 4, channels].
+  """
+  weight: float
+  loss: Callable[[Example, Generated, Callable[[Array], Array]], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+  """Everything that training needs to know.
+
+  Attributes:
+    generator: module, (image, one-hot label, features, train) -> Generated; draws noise, if any, from the
+      random stream 'noise'.
+    optimizer: updates the generator's parameters.
+    critics: by name.
+    terms: by name.
+    adversarial_weight: of every critic's verdict in the generator's objective.
+    identity: the frozen face network; its parameters are an argument of the step. None without one.
+    axis_name: the device axis over which statistics and gradients are averaged; None on one device.
+  """
+  generator: nn.Module
+  optimizer: optax.GradientTransformation
+  critics: Mapping[str, Critic]
+  terms: Mapping[str, Term]
+  adversarial_weight: float = 1.0
+  identity: IdentityEncoder | None = None
+  axis_name: str | None = None
+
+  def encode(self, frozen, images: Array) -> Array | None:
+    """Face features [batch, 4, 4, channels] of images [batch, height, width, 3] in [-1, 1]."""
+    return None if self.identity is None else self.identity.apply(frozen, images)
+
+  def example(self, frozen, batch: Mapping[str, Array]) -> Example:
+    """A batch as stored (uint8 video, integer label) to what the networks see."""
+    video = to_signed(batch['video'])
+    return Example(video, jax.nn.one_hot(batch['label'], NUM_LABELS), self.encode(frozen, video[:, 0]))
+
+  def generate(self, variables, frozen, images: Array, labels: Array, rng: Array) -> Array:
+    """Clips for use, not for training: stored statistics, nothing updated.
+
+    Args:
+      variables: the generator's {'params', 'batch_stats'}.
+      frozen: parameters of the face network, or None.
+      images: uint8 [batch, height, width, 3].
+      labels: int [batch].
+      rng: key for a generator that draws noise.
+
+    Returns:
+      uint8 [batch, time, height, width, 3].
+    """
+    images = to_signed(images)
+    label = jax.nn.one_hot(labels, NUM_LABELS)
+    generated = self.generator.apply(
+        variables, images, label, self.encode(frozen, images), train=False, rngs={'noise': rng})
+    return to_uint8(generated.video)
+
+
+def to_signed(pixels: Array) -> Array:
+  """uint8 to float32 in [-1, 1]."""
+  return pixels.astype(jnp.float32) / 127.5 - 1
+
+
+def to_uint8(pixels: Array) -> Array:
+  """Float in [-1, 1] to uint8."""
+  return jnp.round((jnp.clip(pixels, -1, 1) + 1) * 127.5).astype(jnp.uint8)
