@@ -3,7 +3,7 @@
     python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode train] [--workdir DIR] [--config.key=value]
     python main.py --mode generate --image PHOTO --expression all
 
-See README.md.
+Modes: train (the default), prepare, evaluate, generate. configs/base.py explains every key. See README.md.
 """
 
 import pathlib
@@ -42,6 +42,9 @@ def main(argv: list[str]) -> int:
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold(logging.INFO)
+  if {'--help', '-h'} & set(argv):
+    print(__doc__)
+    return 0
   try:
     run(command_line.parse(argv))
   except UserError as error:

@@ -6,14 +6,16 @@ import os
 import pathlib
 import re
 
+import flax.traverse_util
 import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from fevgan_jax import models
 from fevgan_jax.errors import UserError
 
 MODES = ('train', 'prepare', 'evaluate', 'generate')
-ROOT = pathlib.Path(__file__).parent.parent
+DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'synthetic_faces.py'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,26 +47,28 @@ def parse(argv: list[str]) -> Options:
     UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, or a folder that
       cannot be written.
   """
+  chosen, others = _split_config(argv[1:])
+  if not pathlib.Path(chosen.partition(':')[0]).is_file():
+    known = ', '.join(f'configs/{path.name}' for path in sorted(DEFAULT.parent.glob('*.py')) if path.name != 'base.py')
+    raise UserError(f"--config: no file '{chosen}': expected one of {known}, or a file like them")
+  argv = [argv[0], f'--config={chosen}', *others]
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file(
-      'config', str(ROOT / 'configs' / 'synthetic_faces.py'), 'FILE[:SYSTEM[,OPTION...]]', flag_values=values)
-  flags.DEFINE_enum('mode', 'train', MODES, 'what to do', flag_values=values)
-  flags.DEFINE_string('workdir', '', 'folder of the run; runs/CONFIG[-SYSTEM] by default', flag_values=values)
-  flags.DEFINE_string('image', '', 'a photograph with a face, for --mode generate', flag_values=values)
-  flags.DEFINE_string('expression', 'all', 'what it shall show, for --mode generate', flag_values=values)
-  flags.DEFINE_string('output', 'generated', 'folder for --mode generate', flag_values=values)
-  flags.DEFINE_bool('help', False, 'this text', short_name='h', flag_values=values)
   try:
-    rest = values(_flags_first(argv))
+    config_flags.DEFINE_config_file('config', None, flag_values=values, sys_argv=argv)
+    flags.DEFINE_enum('mode', 'train', MODES, 'what to do', flag_values=values)
+    flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
+    flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
+    flags.DEFINE_string('expression', 'all', 'what the face shall show', flag_values=values)
+    flags.DEFINE_string('output', 'generated', 'folder for what is generated', flag_values=values)
+    rest = values(argv)
     config = values.config
   except Exception as error:  # absl and a config file raise what they like  # noqa: BLE001
-    raise UserError(_explain(error, values)) from error
-  if values.help:
-    print((__import__('main').__doc__ or '') + values.main_module_help())
-    raise SystemExit(0)
+    raise UserError(_explain(error)) from error
+  if config.system not in models.NAMES:
+    raise UserError(f"no system '{config.system}': expected one of {', '.join(models.NAMES)}")
   if len(rest) > 1:
     raise UserError(f"'{rest[1]}': expected only flags, such as --mode train")
-  workdir = pathlib.Path(values.workdir or _default_workdir(argv)).expanduser()
+  workdir = pathlib.Path(values.workdir or _default_workdir(chosen)).expanduser()
   if values.mode == 'train':
     _check_writable(workdir)
   if values.mode == 'generate':
@@ -76,19 +80,22 @@ def parse(argv: list[str]) -> Options:
       os.path.expanduser(values.image), values.expression, pathlib.Path(values.output).expanduser())
 
 
-def _flags_first(argv: list[str]) -> list[str]:
-  """Moves --config before the keys that override it, so that their order does not matter."""
-  config = [i for i, word in enumerate(argv) if re.match(r'--?config(=|$)', word)]
-  words = [argv[j] for i in config for j in ((i, i + 1) if '=' not in argv[i] else (i,)) if j < len(argv)]
-  taken = {j for i in config for j in ((i, i + 1) if '=' not in argv[i] else (i,))}
-  return argv[:1] + words + [word for i, word in enumerate(argv) if i and i not in taken]
+def _split_config(words: list[str]) -> tuple[str, list[str]]:
+  """FILE[:SYSTEM[,OPTION...]] of --config, and the other words: absl wants it before the keys that override it."""
+  chosen, others = str(DEFAULT), []
+  words = iter(words)
+  for word in words:
+    flag, equals, value = word.partition('=')
+    if flag in ('--config', '-config'):
+      chosen = value if equals else next(words, '')
+    else:
+      others.append(word)
+  return chosen, others
 
 
-def _default_workdir(argv: list[str]) -> str:
-  """runs/CONFIG[-SYSTEM[-OPTION...]]: every sub-mode of a config has a folder of its own."""
-  text = ' '.join(argv)
-  match = re.search(r'--?config[= ](\S+)', text)
-  file, _, argument = (match.group(1) if match else 'synthetic_faces.py').partition(':')
+def _default_workdir(chosen: str) -> str:
+  """runs/CONFIG[-SYSTEM[-OPTION...]]: every choice has a folder of its own."""
+  file, _, argument = chosen.partition(':')
   return '-'.join(['runs/' + pathlib.Path(file).stem, *filter(None, argument.split(','))])
 
 
@@ -102,27 +109,19 @@ def _check_writable(folder: pathlib.Path) -> None:
     raise UserError(f'{folder}: cannot be written ({error.strerror}): name another folder') from error
 
 
-def _explain(error: Exception, values: flags.FlagValues) -> str:
+def _explain(error: Exception) -> str:
   """One line from whatever absl, ml_collections or the config file raised."""
-  text = ' '.join(str(error).split())
-  if isinstance(error, OSError):
-    known = ', '.join(f'configs/{path.name}' for path in sorted((ROOT / 'configs').glob('*.py'))
-                      if path.name != 'base.py')
-    return f'--config: {text}: expected one of {known}, or a file like them'
+  text = str(error).strip()
   if isinstance(error, AttributeError | KeyError):
-    key = text.strip('\'"')
-    near = difflib.get_close_matches(key, _keys(values), 3, 0.4)
+    key = re.search(r'\w*', text.lstrip('\'"\\')).group()
+    near = difflib.get_close_matches(key, _keys(), 3, 0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else 'configs/base.py holds all keys'
     return f"no key '{key}' in the config: {hint}"
-  return text
+  return text.splitlines()[-1].removeprefix('ValueError: ')
 
 
-def _keys(values: flags.FlagValues) -> list[str]:
-  """Every key of the config, with its section and without it."""
+def _keys() -> list[str]:
+  """Every key of the config, with its section."""
   from configs import base  # only to explain an error
-  names = []
-  for name, value in base.get_config().items():
-    names.append(name)
-    if isinstance(value, ml_collections.ConfigDict):
-      names += list(value)
-  return names
+  config = base.get_config().to_dict()
+  return [*config, *flax.traverse_util.flatten_dict(config, sep='.')]

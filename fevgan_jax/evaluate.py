@@ -38,7 +38,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   builder = data.prepare(config)
   source = builder.as_data_source('test')
   labels = data.labels(builder)
-  system, frozen = models.build(config)
+  encoder, frozen = models.load_identity(config)
+  system = models.build(config, encoder)
   generate = jax.jit(functools.partial(system.generate, variables, frozen))
   others = OtherLabel(source)
 

@@ -41,7 +41,9 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, ph
   face = detect.face(photograph)
   output.mkdir(parents=True, exist_ok=True)
   media.write_png(output / 'input.png', face)
-  system, frozen = models.build(evaluate.restored_config(config, saved))
+  config = evaluate.restored_config(config, saved)
+  encoder, frozen = models.load_identity(config)
+  system = models.build(config, encoder)
   labels = np.array([EXPRESSIONS.index(name) for name in chosen])
   clips = np.asarray(jax.jit(system.generate)(
       variables, frozen, np.stack([face] * len(chosen)), labels, jax.random.key(0)))

@@ -72,5 +72,5 @@ def keep_freed_memory() -> None:
   libc = ctypes.CDLL(None)
   if hasattr(libc, 'mallopt'):  # musl has none
     arena_max, mmap_max, trim_threshold, top_pad = -8, -4, -1, -2  # malloc.h
-    for option, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 2**28)):
+    for option, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, -1), (top_pad, 2**28)):
       libc.mallopt(option, value)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -40,10 +41,11 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   """
   parallel.local_batch_size(config.batch_size)
   check_same_run(workdir, config.to_dict())
+  encoder, frozen = models.load_identity(config)
   builder = data.prepare(config)
   source = builder.as_data_source('train')
   last_step = max(1, round(config.epochs * len(source) / config.batch_size))
-  system, frozen = models.build(config, steps=last_step, axis_name=parallel.AXIS)
+  system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   batches = data.train_batches(source, config)
   current = create_state(system, frozen, config, source[0])
   frozen = parallel.replicate(frozen)
@@ -104,22 +106,13 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """
   path = workdir / 'config.json'
   if path.exists() and (workdir / 'checkpoints').is_dir():
-    old, new = dict(flatten(json.loads(path.read_text()))), dict(flatten(config))
+    old, new = (flax.traverse_util.flatten_dict(tree, sep='.') for tree in (json.loads(path.read_text()), config))
     for key in sorted(old.keys() | new.keys()):
       if key not in MAY_CHANGE and old.get(key) != new.get(key):
         raise UserError(f"{workdir}: holds a run with config.{key} = {old.get(key)!r}, not {new.get(key)!r}: "
                         'name another --workdir, or give the same value')
   with media.replacing(path) as temporary:
     pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
-
-
-def flatten(tree: dict, prefix: str = '') -> Iterator[tuple[str, object]]:
-  """Nested dicts to dotted keys."""
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      yield from flatten(value, f'{prefix}{key}.')
-    else:
-      yield prefix + key, value
 
 
 def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""The identity encoders: dlib's network against dlib itself, the warp into its chip, and the features."""
+"""Identity encoders: dlib's network and the warp into its chip against dlib, and the features."""
 
 import dlib
 import jax
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
+import weight_files
 
 from fevgan_jax import identity
 from fevgan_jax.errors import UserError
@@ -35,6 +36,12 @@ def crop(photograph):
   return jnp.asarray(crops.crop(image, points)[None] / np.float32(127.5) - 1)
 
 
+@pytest.fixture(scope='module')
+def vgg_params():
+  weights = weight_files.random()
+  return {name: {'kernel': kernel, 'bias': bias} for name, (kernel, bias) in weights.items()}
+
+
 def test_descriptor_is_dlibs_own(encoder, photograph):
   chip = dlib.get_face_chip(*photograph, size=150, padding=0.25)
   expected = dlib.face_recognition_model_v1(
@@ -45,9 +52,9 @@ def test_descriptor_is_dlibs_own(encoder, photograph):
 
 def test_crop_is_still_the_same_person(encoder, photograph, crop):
   # dlib calls two pictures less than 0.6 apart the same person; ours is 64 pixels on black.
-  chips = dlib.get_face_chip(*photograph, size=150, padding=0.25)[None], dlib_resnet.chip(crop)
-  first, second = (dlib_resnet.descriptor(encoder[1], jnp.asarray(chip, jnp.float32)) for chip in chips)
-  assert jnp.linalg.norm(first - second) < 0.5
+  chips = dlib.get_face_chip(*photograph, size=150, padding=0.25)[None], dlib_resnet.to_chip(crop)
+  ours, dlibs = dlib_resnet.descriptor(encoder[1], jnp.concatenate(chips).astype(jnp.float32))
+  assert jnp.linalg.norm(ours - dlibs) < 0.5
 
 
 def test_chip_geometry_is_dlibs_for_the_template():
@@ -63,24 +70,24 @@ def test_chip_geometry_is_dlibs_for_the_template():
 
 
 def test_chip_samples_where_dlib_does():
-  # One and the same plane, 2 x + y, seen in the crop's 64 pixels by us and, sampled in a picture that
-  # has the chip's resolution, by dlib. Bilinear interpolation of a plane is exact.
+  # One plane, 2 x + y, seen by us in the crop's 64 pixels and by dlib in a picture that has the
+  # chip's resolution. Bilinear interpolation of a plane is exact.
   scale = 150 / dlib_resnet.CHIP_SIDE
   plane = lambda size, unit: np.add.outer(  # noqa: E731
       (np.arange(size) + 0.5) / unit, 2 * (np.arange(size) + 0.5) / unit).astype(np.float32)
-  x, y = (scale * value - 0.5 for value in dlib_resnet.CHIP_CENTRE)  # dlib's first pixel is centred at 0
+  x, y = (scale * value - 0.5 for value in dlib_resnet.CHIP_CENTRE)  # dlib centres pixel 0 at 0
   box = dlib.drectangle(x - 74.5, y - 74.5, x + 74.5, y + 74.5)
   angle = 1e-9  # without any, dlib rounds the box to whole pixels
   expected = dlib.extract_image_chip(
       plane(190, scale), dlib.chip_details(box, dlib.chip_dims(150, 150), angle))
   image = np.repeat(plane(64, 1)[None, ..., None], 3, -1) / np.float32(127.5) - 1
-  chip = dlib_resnet.chip(image)
+  chip = dlib_resnet.to_chip(image)
   assert chip.shape == (1, 150, 150, 3)
   np.testing.assert_allclose(chip[0, ..., 0], expected, atol=1e-3)
 
 
 def test_chip_is_black_outside_the_crop():
-  # The first rows of [150, 64] for a chip that is centred on the crop's upper edge: above it, nothing.
+  # A chip centred on the crop's upper edge: its upper half sees nothing, its lower one the crop.
   matrix = dlib_resnet._resampling(0.0)
   assert (matrix[:70] == 0).all() and np.allclose(matrix[80:].sum(1), 1)
 
@@ -98,12 +105,6 @@ def test_features_have_scale_one_in_every_picture(network, encoder, crop, vgg_pa
   assert jnp.abs(features[0] - features[1]).mean() > 0.01
 
 
-@pytest.fixture(scope='module')
-def vgg_params():
-  image = jnp.zeros((1, 64, 64, 3))
-  return jax.jit(vgg_face.VGGFace().init)(jax.random.key(0), image)['params']
-
-
 def test_unit_rms_of_nothing_is_nothing():
   zeros = jnp.zeros((2, 4, 4, 8))
   assert (identity.unit_rms(zeros) == 0).all()
@@ -116,13 +117,13 @@ def test_gradient_reaches_the_pixels(network, encoder, crop, vgg_params):
   apply, params = ((encoder[0].apply, encoder[1]) if network == 'dlib'
                    else (identity._vgg_face, vgg_params))
   image = crop + 0.2 * jax.random.normal(jax.random.key(1), crop.shape)  # no ties among maxima
-  weights = jax.random.normal(jax.random.key(0), apply(params, image).shape)
-  loss = jax.jit(lambda image: (weights * apply(params, image)).mean())
-  gradient = jax.jit(jax.grad(loss))(image)
+  weights = jax.random.normal(jax.random.key(0), jax.eval_shape(apply, params, image).shape)
+  loss = jax.jit(jax.value_and_grad(lambda image: (weights * apply(params, image)).mean()))
+  _, gradient = loss(image)
   assert jnp.isfinite(gradient).all() and (jnp.abs(gradient).max((0, 1, 2)) > 0).all()
   direction = gradient / jnp.linalg.norm(gradient)
   step = 0.02
-  slope = (loss(image + step * direction) - loss(image - step * direction)) / (2 * step)
+  slope = (loss(image + step * direction)[0] - loss(image - step * direction)[0]) / (2 * step)
   assert slope == pytest.approx(float(jnp.vdot(gradient, direction)), rel=0.05)
 
 

@@ -1,7 +1,7 @@
 """The head that everybody is made of: a mesh with named displacements, read from head.npz.
 
-Coordinates are decimetres, +x the person's left (right in the picture), +y up, +z out of the face; the origin of
-the mean head lies between its eyes. `build_asset.py` makes the file.
+Coordinates are decimetres, +x the person's left (right in the picture), +y up, +z out of the face;
+the origin of the mean head lies between its eyes. `build_asset.py` makes the file.
 """
 
 import dataclasses
@@ -13,12 +13,14 @@ from scipy import ndimage, sparse
 
 from synthetic_faces.raster import rasterise
 
-# MakeHuman's names for its macros. They are an artist's stereotypes, not a description of anybody: see README.md.
+FILE = pathlib.Path(__file__).parent / 'head.npz'
+
+# MakeHuman's names for its macros: an artist's stereotypes, nobody's description. See README.md.
 ANCESTRIES = ('african', 'asian', 'caucasian')
 
 SKIN, EYE_SOCKET, MOUTH, EYE, TEETH, TONGUE = range(6)  # the parts of the mesh
 
-# The rectangle of the UV square that holds the skin of the head, as a texture: texels per unit of UV.
+# The rectangle of the UV square that holds the head's skin, as a texture; texels per unit of UV.
 TEXTURE_ORIGIN = (0.64, 0.145)
 TEXTURE_DENSITY = 560
 TEXTURE_SHAPE = (381, 201)  # rows, columns
@@ -72,14 +74,14 @@ class Head:
 
   @functools.cached_property
   def incidence(self) -> sparse.csr_array:
-    """[vertices, triangles], 1 where the triangle has the vertex: sums face normals into vertex normals."""
+    """[vertices, triangles], 1 where they meet: adds normals of triangles up at their vertices."""
     rows, columns = self.triangles.ravel(), np.arange(len(self.triangles)).repeat(3)
     ones = np.ones(len(rows), np.float32)
     return sparse.csr_array((ones, (rows, columns)), (len(self.mean), len(self.triangles)))
 
   @functools.cached_property
   def texel_positions(self) -> np.ndarray:
-    """[rows, columns, 3] where on the mean head each texel lies; texels off the skin copy their nearest one."""
+    """[rows, columns, 3] places of the texels on the mean head; off the skin, the nearest one's."""
     rows, columns = TEXTURE_SHAPE
     skin = self.triangle_part == SKIN
     side = max(TEXTURE_SHAPE)
@@ -91,14 +93,15 @@ class Head:
     image = np.full((side * side, 3), np.nan)
     image[texel] = np.einsum('nk,nkc->nc', weights, position[both_ways[face]])
     image = image.reshape(side, side, 3)[:rows, :columns]
-    nearest = ndimage.distance_transform_edt(np.isnan(image[..., 0]), return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(
+        np.isnan(image[..., 0]), return_distances=False, return_indices=True)
     return image[tuple(nearest)].astype(np.float32)
 
 
 @functools.cache
 def head() -> Head:
   """Reads head.npz, once per process."""
-  with np.load(pathlib.Path(__file__).parent / 'head.npz') as data:
+  with np.load(FILE) as data:
     a = {name: data[name] for name in data.files}
   return Head(
       base=a['base'].astype(np.float64),

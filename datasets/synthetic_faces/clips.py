@@ -1,4 +1,4 @@
-"""Clips of many people on all cores: the same bytes, in the same order, however many processes there are."""
+"""Clips of many people on all cores: the same bytes in the same order, however many processes."""
 
 import concurrent.futures
 import contextlib
@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pathlib
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from synthetic_faces import expression, person, renderer
 
 Clip = dict[str, Any]
 
-# One thread per process: cores are shared out by people, and sums of more threads may round differently.
+# One thread per process: people are shared out among cores, and more threads might round otherwise.
 SINGLE_THREADED = {name: '1' for name in (
     'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')}
 
@@ -44,11 +45,12 @@ def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]
   return clips
 
 
-def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int, processes: int | None = None,
-                    ) -> Iterator[Clip]:
+def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
+                    processes: int | None = None) -> Iterator[Clip]:
   """`clips_of_person` for each seed, in order, in fresh processes.
 
-  Processes are spawned, never forked: the caller may have JAX loaded, whose threads do not survive a fork.
+  Processes are spawned, never forked: the caller may have JAX loaded, whose threads do not survive
+  a fork. A script that calls this needs `if __name__ == '__main__':`.
 
   Args:
     seeds: of the people.
@@ -60,7 +62,7 @@ def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int, pr
   """
   processes = min(processes or available_cores(), len(seeds))
   with worker_environment(), concurrent.futures.ProcessPoolExecutor(
-      processes, multiprocessing.get_context('spawn')) as pool:
+      processes, multiprocessing.get_context('spawn'), end_with_parent) as pool:
     waiting: list[concurrent.futures.Future[list[Clip]]] = []
     remaining = iter(seeds)
     try:
@@ -83,9 +85,17 @@ def available_cores() -> int:
   return os.cpu_count() or 1
 
 
+def end_with_parent() -> None:
+  """Lets this worker end where its parent is killed; it would wait for work for ever."""
+  def watch() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+  threading.Thread(target=watch, daemon=True).start()
+
+
 @contextlib.contextmanager
 def worker_environment() -> Iterator[None]:
-  """What spawned processes inherit: single-threaded linear algebra, and where to find these modules."""
+  """What spawned processes inherit: one thread of linear algebra, and where these modules are."""
   here = pathlib.Path(__file__).resolve()
   path, environment = list(sys.path), dict(os.environ)
   sys.path[:0] = [str(here.parents[1]), str(here.parents[2])]

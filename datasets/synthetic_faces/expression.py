@@ -1,20 +1,25 @@
-"""What a face does: action units of the Facial Action Coding System, and how they unfold in a take."""
+"""What a face does: action units (Facial Action Coding System), and how they unfold in a take."""
 
 import dataclasses
+import typing
 
 import numpy as np
 
 from synthetic_faces.asset import ANCESTRIES, Head
 from synthetic_faces.lighting import Light
 
+if typing.TYPE_CHECKING:
+  from synthetic_faces.person import Person
+
 LABELS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 23, 24, 25, 26, 43)
 
-# Each action unit as a blend of displacements. `arkit/` are the Face Units; `unit/` MakeHuman's own, in one
-# version per ancestry. A star stands for both sides.
+# Each action unit as a blend of displacements. `arkit/` are the Face Units; `unit/` MakeHuman's, in
+# one version per ancestry. A star stands for both sides.
 BLENDS = {
     1: {'arkit/browInnerUp': 1, 'unit/eyebrows-*-inner-up': 0.75},
-    2: {'arkit/browOuterUp*': 0.75, 'unit/eyebrows-*-extern-up': 0.3, 'unit/eyebrows-*-up': 0.6, 'arkit/browInnerUp': 0.25},
+    2: {'arkit/browOuterUp*': 0.75, 'unit/eyebrows-*-extern-up': 0.3, 'unit/eyebrows-*-up': 0.6,
+        'arkit/browInnerUp': 0.25},
     4: {'arkit/browDown*': 0.8, 'unit/eyebrows-*-down': 0.75},
     5: {'arkit/eyeWide*': 0.9, 'unit/eye-*-opened-up': 0.55},
     6: {'arkit/cheekSquint*': 0.8, 'arkit/eyeSquint*': 0.5},
@@ -36,17 +41,20 @@ BLENDS = {
 
 # Mean intensity and standard deviation at the apex, 1 being the whole displacement.
 APEX = {
-    'anger': {4: (1.25, 0.1), 5: (0.5, 0.12), 7: (0.65, 0.15), 23: (0.7, 0.12), 24: (0.45, 0.12), 9: (0.2, 0.1),
-              17: (0.45, 0.12), 15: (0.4, 0.1)},
-    'disgust': {9: (1.2, 0.12), 10: (1.0, 0.15), 4: (0.3, 0.12), 7: (0.6, 0.12), 6: (0.6, 0.1), 15: (0.3, 0.1),
-                16: (0.4, 0.15), 17: (0.3, 0.1), 25: (0.3, 0.1)},
-    'fear': {1: (1.3, 0.1), 2: (0.45, 0.1), 4: (0.6, 0.1), 5: (1.1, 0.1), 7: (0.1, 0.1), 20: (1.15, 0.12),
-             25: (0.75, 0.12), 26: (0.18, 0.06), 15: (0.2, 0.1)},
+    'anger': {4: (1.25, 0.1), 5: (0.5, 0.12), 7: (0.65, 0.15), 23: (0.7, 0.12), 24: (0.45, 0.12),
+              9: (0.2, 0.1), 17: (0.45, 0.12), 15: (0.4, 0.1)},
+    'disgust': {9: (1.2, 0.12), 10: (1.0, 0.15), 4: (0.3, 0.12), 7: (0.6, 0.12), 6: (0.6, 0.1),
+                15: (0.3, 0.1), 16: (0.4, 0.15), 17: (0.3, 0.1), 25: (0.3, 0.1)},
+    'fear': {1: (1.3, 0.1), 2: (0.45, 0.1), 4: (0.6, 0.1), 5: (1.1, 0.1), 7: (0.1, 0.1),
+             20: (1.15, 0.12), 25: (0.75, 0.12), 26: (0.18, 0.06), 15: (0.2, 0.1)},
     'happiness': {6: (0.9, 0.1), 12: (1.1, 0.12), 25: (0.9, 0.2), 26: (0.10, 0.04), 7: (0.2, 0.1)},
-    'sadness': {1: (1.35, 0.1), 4: (0.4, 0.1), 15: (1.1, 0.12), 17: (0.6, 0.12), 43: (0.22, 0.06), 7: (0.1, 0.1)},
+    'sadness': {1: (1.35, 0.1), 4: (0.4, 0.1), 15: (1.1, 0.12), 17: (0.6, 0.12), 43: (0.22, 0.06),
+                7: (0.1, 0.1)},
     'surprise': {1: (1.1, 0.1), 2: (1.25, 0.1), 5: (1.1, 0.12), 25: (0.2, 0.1), 26: (0.72, 0.08)},
 }
-NOD = {'anger': 0.04, 'disgust': 0.02, 'fear': -0.03, 'happiness': -0.02, 'sadness': 0.07, 'surprise': -0.05}  # rad, down
+# How far the head bows, in radians.
+NOD = {'anger': 0.04, 'disgust': 0.02, 'fear': -0.03, 'happiness': -0.02, 'sadness': 0.07,
+       'surprise': -0.05}
 BLINKS = ('anger', 'disgust', 'happiness', 'sadness')  # wide eyes do not blink
 LARGEST_JAW_DROP = 0.85  # of action unit 26: more would leave the crop
 
@@ -96,26 +104,28 @@ def _expanded(blend: dict[str, float], ancestry: dict[str, float]) -> dict[str, 
       if folder == 'arkit':
         result[f'arkit/{both}'] = weight
       else:
-        result |= {f'unit/{who}/{both}': weight * share for who, share in ancestry.items() if share > 0.02}
+        result |= {f'unit/{who}/{both}': weight * share
+                   for who, share in ancestry.items() if share > 0.02}
   return result
 
 
-def perform(person, label: str, number: int, frames: int) -> Take:
-  """Draws take `number` of a person's expression, from neutral in the first frame to the apex in the last.
+def perform(person: 'Person', label: str, number: int, frames: int) -> Take:
+  """Draws take `number` of an expression, from neutral in the first frame to the apex in the last.
 
-  Functions of time are drawn before they are sampled: the same take at another number of frames is the same movement.
+  Functions of time are drawn before they are sampled: with more frames a take is the same movement.
 
   Args:
-    person: a `person.Person`.
+    person: who makes it.
     label: one of LABELS.
     number: of the take.
-    frames: how many.
+    frames: how many, at least 2.
   """
   rng = np.random.default_rng((TAKE_STREAM, person.seed, LABELS.index(label), number))
   time = np.linspace(0, 1, frames)
   # What frame 0 shows is drawn first and in the same way for every label.
   light = person.light.jittered(rng)
-  pose = rng.normal(0, (0.07, 0.05, 0.03)) + [0.035, 0.025, 0.02] * np.stack([drift(rng, time) for _ in range(3)], 1)
+  pose = rng.normal(0, (0.07, 0.05, 0.03))
+  pose = pose + [0.035, 0.025, 0.02] * np.stack([drift(rng, time) for _ in range(3)], 1)
 
   strength = rng.uniform(0.75, 1.12)
   onset, rise = rng.uniform(0.02, 0.15), rng.uniform(0.5, 0.8)
@@ -138,13 +148,20 @@ def perform(person, label: str, number: int, frames: int) -> Take:
 
 
 def minimum_jerk(q: np.ndarray) -> np.ndarray:
-  """The smoothest way from 0 at q <= 0 to 1 at q >= 1: q^3 (10 - 15 q + 6 q^2) (Flash and Hogan, 1985)."""
+  """From 0 at q <= 0 to 1 at q >= 1 by q^3 (10 - 15 q + 6 q^2) (Flash and Hogan, 1985)."""
   q = np.clip(q, 0, 1)
   return q ** 3 * (10 - 15 * q + 6 * q * q)
 
 
-def drift(rng: np.random.Generator, time: np.ndarray, slowest: float = 0.3, fastest: float = 1.5) -> np.ndarray:
-  """A smooth random function, 0 at time 0 and of deviation about 1 later: three sines of so many cycles per clip."""
+def drift(rng: np.random.Generator, time: np.ndarray, slowest: float = 0.3, fastest: float = 1.5,
+          ) -> np.ndarray:
+  """A smooth random function of time, 0 at 0 and of deviation about 1 later.
+
+  Args:
+    rng: of the take.
+    time: [frames] in [0, 1].
+    slowest, fastest: cycles per clip of the three sines that it adds up.
+  """
   cycles, phases = rng.uniform(slowest, fastest, 3), rng.uniform(0, 2 * np.pi, 3)
   amplitudes = rng.normal(0, 0.6, 3)
   waves = np.sin(2 * np.pi * cycles * time[:, None] + phases) - np.sin(phases)

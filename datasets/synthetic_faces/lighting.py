@@ -40,7 +40,8 @@ class Light:
     key = self.key * np.array([1 + w, 1, 1 - w])
     sky = self.sky * np.array([1 - 0.5 * w, 1, 1 + 0.6 * w])
     ground = self.ground * sky * np.array([1.05, 1, 0.92])
-    gain = self.exposure / (SHARE * ((sky + ground).mean() / 2 + key.mean() * max(self.direction[2], 0.3)))
+    wall = (sky + ground).mean() / 2 + key.mean() * max(self.direction[2], 0.3)
+    gain = self.exposure / (SHARE * wall)
     return tuple((gain * colour).astype(np.float32) for colour in (key, sky, ground))
 
   def jittered(self, rng: np.random.Generator) -> 'Light':
@@ -54,28 +55,38 @@ class Light:
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-  """A person's light: it belongs to the person, or identity would seem to change from take to take."""
+  """A person's light. Were it the take's, people would seem to change from take to take."""
   return Light(
       azimuth=rng.uniform(-0.9, 0.9), elevation=rng.uniform(0.15, 0.85), key=rng.uniform(1.4, 2.4),
-      sky=rng.uniform(0.55, 0.9), ground=rng.uniform(0.35, 0.6), warmth=np.clip(rng.normal(0, 0.04), -0.05, 0.05),
-      exposure=rng.uniform(0.88, 1.07))
+      sky=rng.uniform(0.55, 0.9), ground=rng.uniform(0.35, 0.6),
+      warmth=np.clip(rng.normal(0, 0.04), -0.05, 0.05), exposure=rng.uniform(0.88, 1.07))
 
 
 def spherical_harmonics(directions: np.ndarray) -> np.ndarray:
   """The nine real harmonics up to order 2 of unit vectors: [..., 3] -> [..., 9]."""
   x, y, z = np.moveaxis(directions, -1, 0)
   return np.stack([
-      np.full_like(x, 0.282095), 0.488603 * y, 0.488603 * z, 0.488603 * x, 1.092548 * x * y, 1.092548 * y * z,
-      0.315392 * (3 * z * z - 1), 1.092548 * x * z, 0.546274 * (x * x - y * y)], -1)
+      np.full_like(x, 0.282095), 0.488603 * y, 0.488603 * z, 0.488603 * x,
+      1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z,
+      0.546274 * (x * x - y * y)], -1)
 
 
 def key_visibility(harmonics: np.ndarray, direction: np.ndarray) -> np.ndarray:
-  """The share of the key lamp that soft shadows of nose and brow leave: [vertices, 9], [3] -> [vertices] in [0, 1]."""
-  return np.clip((harmonics @ spherical_harmonics(direction) - np.float32(0.12)) / np.float32(0.7), 0, 1)
+  """How much of the key lamp the soft shadows of nose and brow leave.
+
+  Args:
+    harmonics: [vertices, 9], visibility from everywhere.
+    direction: [3] towards the lamp, in the frame of the head.
+
+  Returns:
+    [vertices] in [0, 1].
+  """
+  seen = harmonics @ spherical_harmonics(direction)
+  return np.clip((seen - np.float32(0.12)) / np.float32(0.7), 0, 1)
 
 
-def shade(light: Light, normals: np.ndarray, visible: np.ndarray, openness: np.ndarray, wrap: np.ndarray,
-          roughness: float) -> np.ndarray:
+def shade(light: Light, normals: np.ndarray, visible: np.ndarray, openness: np.ndarray,
+          wrap: np.ndarray, roughness: float) -> np.ndarray:
   """Light that leaves a white surface, and its highlight.
 
   Args:
@@ -95,13 +106,15 @@ def shade(light: Light, normals: np.ndarray, visible: np.ndarray, openness: np.n
   diffuse = np.maximum((facing[:, None] + creep) / (1 + creep), 0)
   up = 0.5 + 0.5 * normals[:, 1:2]
   # What little light there is in a crease is red: it came through skin.
-  reddened = (visible * (1 - visible))[:, None] * np.array([0.2, 0, -0.1], np.float32) + visible[:, None]
-  ambient = (openness * (1 - openness))[:, None] * np.array([0.2, 0, -0.08], np.float32) + openness[:, None]
+  visible, openness = visible[:, None], openness[:, None]
+  reddened = visible * (1 - visible) * np.array([0.2, 0, -0.1], np.float32) + visible
+  ambient = openness * (1 - openness) * np.array([0.2, 0, -0.08], np.float32) + openness
   result = np.empty((len(normals), 6), np.float32)
   result[:, :3] = SHARE * ((sky * up + ground * (1 - up)) * ambient + key * diffuse * reddened)
   half = light.direction + np.array([0, 0, 1], np.float32)
   shine = np.maximum(normals @ (half / np.linalg.norm(half)), 1e-6)
-  result[:, 3:] = (0.042 * (roughness + 2) / 20 * shine ** np.float32(roughness) * visible)[:, None] * key
+  shine = 0.042 * (roughness + 2) / 20 * shine ** np.float32(roughness)
+  result[:, 3:] = shine[:, None] * visible * key
   return result
 
 

@@ -7,8 +7,10 @@ import numpy as np
 from synthetic_faces.asset import ANCESTRIES
 
 # sRGB, fair to dark; black to white with red in between.
-SKINS = np.array([[240, 207, 186], [234, 194, 170], [216, 166, 136], [186, 130, 98], [138, 90, 64], [84, 54, 41]]) / 255
-HAIRS = np.array([[18, 14, 12], [38, 26, 20], [70, 46, 30], [110, 76, 46], [168, 128, 80], [120, 52, 26]]) / 255
+SKINS = np.array([[240, 207, 186], [234, 194, 170], [216, 166, 136], [186, 130, 98],
+                  [138, 90, 64], [84, 54, 41]]) / 255
+HAIRS = np.array([[18, 14, 12], [38, 26, 20], [70, 46, 30], [110, 76, 46], [168, 128, 80],
+                  [120, 52, 26]]) / 255
 GREY, WHITE = np.array([122, 112, 102]) / 255, np.array([196, 188, 178]) / 255
 LIPSTICKS = np.array([[170, 40, 50], [190, 70, 80], [140, 30, 50], [176, 88, 80]]) / 255
 BEARDS = ('none', 'stubble', 'full', 'goatee', 'moustache')

@@ -1,13 +1,14 @@
-"""A z-buffer in NumPy: which triangle is in front at each pixel, without a loop over triangles or pixels."""
+"""A z-buffer in NumPy: the triangle in front at each pixel, with no loop over either."""
 
 import numpy as np
 
-# Triangles are grouped by the longer side of their bounding box, and each group is tested on one dense grid.
+# Triangles are grouped by the longer side of their box; each group is tested on one dense grid.
 GRIDS = (1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 64, 128, 256, 512, 1024, 2048)
 TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbours
 
 
-def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side: int, keep: np.ndarray | None = None,
+def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side: int,
+              keep: np.ndarray | None = None,
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """The nearest triangle at the centre of every pixel of a square picture.
 
@@ -21,8 +22,8 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
     keep: bool [side * side], the pixels that are wanted; all of them by default.
 
   Returns:
-    Only for pixels that a triangle covers, in their order: pixel int64 [n] (row * side + column), triangle int64 [n],
-    weights float32 [n, 3] of its corners (they add up to 1), depth float32 [n].
+    Of the pixels that a triangle covers, in their order: pixel int64 [n] (row * side + column),
+    triangle int64 [n], weights float32 [n, 3] of its corners (they add up to 1), depth float32 [n].
   """
   corners = points.astype(np.float32)[triangles]
   x, y = corners[..., 0], corners[..., 1]
@@ -34,7 +35,8 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
   x, y, scale = x[drawn], y[drawn], 1 / area[drawn]
   low_x, low_y = low_x[drawn], low_y[drawn]
   extent = np.maximum(high_x[drawn] - low_x, high_y[drawn] - low_y) + 1
-  # Weights of the second and third corner are planes over the picture: their value at the box's first centre, and slopes.
+  # The weights of the second and third corner are planes over the picture: their slopes along x and
+  # y, and their value at the box's first centre.
   right, left = low_x + np.float32(0.5) - x[:, 0], low_y + np.float32(0.5) - y[:, 0]
   slopes = [((y[:, 2] - y[:, 0]) * scale, (x[:, 0] - x[:, 2]) * scale),
             ((y[:, 0] - y[:, 1]) * scale, (x[:, 1] - x[:, 0]) * scale)]
@@ -46,9 +48,9 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
     if not len(group):
       continue
     steps = np.arange(grid, dtype=np.float32)
-    second, third = [
-        start[group, None, None] + a[group, None, None] * steps + b[group, None, None] * steps[:, None]
-        for start, (a, b) in zip(starts, slopes)]
+    second, third = (
+        start[group, None, None] + a[group, None, None] * steps
+        + b[group, None, None] * steps[:, None] for start, (a, b) in zip(starts, slopes))
     inside = np.minimum(np.minimum(second, third), 1 - second - third) >= -TOLERANCE
     hit = np.flatnonzero(inside)
     which, cell = np.divmod(hit, grid * grid)
@@ -62,7 +64,8 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
     hit = hit[wanted]
     fragments.append((pixel[wanted], which[wanted], second.ravel()[hit], third.ravel()[hit]))
   if not fragments:
-    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+    none = np.zeros(0, np.int64)
+    return none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
   pixel, which, second, third = (np.concatenate(part) for part in zip(*fragments))
 
   z = depth.astype(np.float32)[triangles[drawn]]
@@ -74,7 +77,7 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
 
 
 def _span(coordinate: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-  """First and last pixel whose centre lies between the corners' coordinates [triangles, 3], within the picture."""
+  """First and last pixel in the picture whose centre the corners [triangles, 3] enclose."""
   a, b, c = coordinate.T
   low = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5)
   high = np.floor(np.maximum(np.maximum(a, b), c) - 0.5)
@@ -82,7 +85,7 @@ def _span(coordinate: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _nearest(pixel: np.ndarray, z: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-  """The covered pixels and for each the fragment of largest z: one maximum over keys of depth and number."""
+  """The covered pixels and each one's nearest fragment: a maximum over keys of depth and number."""
   if not len(z):
     return pixel, np.zeros(0, np.int64)
   unit = (z - z.min()) / (np.ptp(z) + np.float32(1e-9))

@@ -13,16 +13,19 @@ from synthetic_faces import asset, expression, person
 from synthetic_faces.lighting import key_visibility, shade, to_linear, to_srgb
 from synthetic_faces.look import smoothstep
 from synthetic_faces.raster import rasterise
+from synthetic_faces.skin import canvas
 
 CAMERA = 11.0  # dm in front of the eyes
 NECK = np.array([0, -0.3, -0.6])  # the head turns about it
 SAMPLES = 3  # per pixel and axis
 
 # Light inside eyes and mouth: visibility was baked for closed lids and lips.
-OPENINGS = {asset.EYE_SOCKET: (0.3, 0.35), asset.MOUTH: (0.55, 0.7), asset.EYE: (0.75, 0.85), asset.TEETH: (0.55, 0.7),
-            asset.TONGUE: (0.55, 0.7)}  # share of the key lamp, share of the ambient light
+# Shares of the key lamp and of the ambient light.
+OPENINGS = {asset.EYE_SOCKET: (0.3, 0.35), asset.MOUTH: (0.55, 0.7), asset.EYE: (0.75, 0.85),
+            asset.TEETH: (0.55, 0.7), asset.TONGUE: (0.55, 0.7)}
 SOFT = (asset.SKIN, asset.EYE_SOCKET, asset.MOUTH)
-COLOURS = {asset.MOUTH: (0.22, 0.05, 0.05), asset.TEETH: (0.80, 0.75, 0.66), asset.TONGUE: (0.42, 0.13, 0.13)}
+COLOURS = {asset.MOUTH: (0.22, 0.05, 0.05), asset.TEETH: (0.80, 0.75, 0.66),
+           asset.TONGUE: (0.42, 0.13, 0.13)}  # linear
 SOCKET_TINT = np.array([0.55, 0.35, 0.33])  # of the skin's own colour
 FOLD_TINT = np.array([0.75, 0.9, 0.95], np.float32)  # share of each colour that a fold swallows
 IRIS_RADIUS, PUPIL_RADIUS = 0.43, 0.17  # radians from the eye's axis
@@ -30,8 +33,8 @@ SCLERA = to_linear([0.90, 0.865, 0.845])
 KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards their sum
 
 
-def render(who: person.Person, take: expression.Take, size: int = crop.FRAME, samples: int = SAMPLES,
-           ) -> tuple[np.ndarray, np.ndarray]:
+def render(who: person.Person, take: expression.Take, size: int = crop.FRAME,
+           samples: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
   """Renders every frame of a take, aligned and masked as `crop` does with photographs.
 
   Args:
@@ -41,17 +44,21 @@ def render(who: person.Person, take: expression.Take, size: int = crop.FRAME, sa
     samples: per pixel and axis.
 
   Returns:
-    video uint8 [frames, size, size, 3], black outside the face, and landmarks float32 [frames, 68, 2] in its pixels.
+    video uint8 [frames, size, size, 3], black outside the face, and landmarks float32
+    [frames, 68, 2] in its pixels.
   """
   frames = [Frame(who, take, i, size, samples) for i in range(len(take.pose))]
-  return np.stack([frame.draw() for frame in frames]), np.stack([frame.landmarks for frame in frames])
+  video = np.stack([frame.draw() for frame in frames])
+  return video, np.stack([frame.landmarks for frame in frames])
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
   """[3, 3]: turn the head about y, then x, then z. Positive pitch looks down."""
   (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
-  return (np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-          @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]))
+  about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+  about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+  about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+  return about_z @ about_x @ about_y
 
 
 class Frame:
@@ -61,7 +68,8 @@ class Frame:
     landmarks: float32 [68, 2] in pixels of the crop.
   """
 
-  def __init__(self, who: person.Person, take: expression.Take, index: int, size: int, samples: int):
+  def __init__(self, who: person.Person, take: expression.Take, index: int, size: int,
+               samples: int):
     self.who, self.light, self.size, self.samples = who, take.light, size, samples
     self.units = take.action_units[index]
     self.head = asset.head()
@@ -70,7 +78,8 @@ class Frame:
     turned, flat = self.project(self.vertices)
     matrix = crop.similarity(flat[self.head.landmarks], size)
     self.landmarks = crop.transform(matrix, flat[self.head.landmarks]).astype(np.float32)
-    self.points, self.depth, self.triangles = crop.transform(matrix, flat), turned[:, 2], self.head.triangles
+    self.triangles = self.head.triangles
+    self.points, self.depth = crop.transform(matrix, flat), turned[:, 2]
     if who.glasses:
       turned, flat = self.project(who.glasses[0])
       self.triangles = np.concatenate([self.triangles, who.glasses[1] + len(self.points)])
@@ -78,7 +87,10 @@ class Frame:
       self.depth = np.concatenate([self.depth, turned[:, 2]])
 
   def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[n, 3] of the head: turned with it [n, 3], and where a pinhole camera sees them [n, 2], y down, dm at the eyes."""
+    """Points [n, 3] of the head, turned with it [n, 3], and as a pinhole camera sees them [n, 2].
+
+    The picture's y points down; its unit is a decimetre at the eyes' distance.
+    """
     turned = (points - NECK) @ self.rotation.T + NECK
     return turned, turned[:, :2] * [1, -1] * (CAMERA / (CAMERA - turned[:, 2:]))
 
@@ -86,17 +98,19 @@ class Frame:
     """uint8 [size, size, 3]."""
     side = self.size * self.samples
     mask = hull_mask(crop.hull(self.landmarks, self.size), self.size, self.samples)
-    pixel, triangle, weights, _ = rasterise(self.points * self.samples, self.depth, self.triangles, side, mask)
+    pixel, triangle, weights, _ = rasterise(
+        self.points * self.samples, self.depth, self.triangles, side, mask)
     light = np.zeros((side * side, 3), np.float32)
     face = triangle < len(self.head.triangles)
     _, sky, _ = self.light.colours
     light[pixel[~face]] = self.who.glasses_colour * (0.5 + 0.5 * sky)
     light[pixel[face]] = expose(self.shade(triangle[face], weights[face]))
-    light = light.reshape(self.size, self.samples, -1).sum(1).reshape(self.size, self.size, self.samples, 3).sum(2)
+    light = light.reshape(self.size, self.samples, -1).sum(1)
+    light = light.reshape(self.size, self.size, self.samples, 3).sum(2)
     return (255 * to_srgb(light / self.samples ** 2) + 0.5).astype(np.uint8)
 
   def shade(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Linear RGB [n, 3] of samples, given the triangle [n] each lies on and its corners' weights [n, 3]."""
+    """Linear RGB [n, 3] of samples on triangles [n], with their corners' weights [n, 3]."""
     corners = self.head.triangles[triangle]
     arriving = blend(self.vertex_light(), corners, weights)
     part = self.head.triangle_part[triangle]
@@ -104,7 +118,8 @@ class Frame:
     at = np.flatnonzero(part == asset.SKIN)
     albedo, gloss = self.skin_colour(triangle[at], weights[at])
     result[at] = albedo * arriving[at, :3] + gloss * arriving[at, 3:]
-    for inner, colour in {**COLOURS, asset.EYE_SOCKET: SOCKET_TINT * to_linear(self.who.look.skin)}.items():
+    socket = SOCKET_TINT * to_linear(self.who.look.skin)
+    for inner, colour in {**COLOURS, asset.EYE_SOCKET: socket}.items():
       at = np.flatnonzero(part == inner)
       result[at] = arriving[at, :3] * np.array(colour, np.float32)
     at = np.flatnonzero(part == asset.EYE)
@@ -115,12 +130,13 @@ class Frame:
   def vertex_light(self) -> np.ndarray:
     """`lighting.shade` at every vertex: the mesh is finer than the pixels."""
     head = self.head
-    corners = self.vertices[head.triangles]
-    normals = head.incidence @ np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    first, second, third = np.moveaxis(self.vertices[head.triangles], 1, 0)
+    normals = head.incidence @ np.cross(second - first, third - first)
     for eye in head.eyes:  # balls that only turn
       normals[eye] = head.mean[eye] - head.mean[eye].mean(0)
     normals /= np.sqrt(np.einsum('ij,ij->i', normals, normals) + 1e-12)[:, None]
-    visible = key_visibility(head.visibility, self.light.direction @ self.rotation.astype(np.float32))
+    towards_key = self.light.direction @ self.rotation.astype(np.float32)  # in the head's frame
+    visible = key_visibility(head.visibility, towards_key)
     openness = np.minimum(1.05 * head.openness, 1)
     depth = smoothstep(-0.12, 0.27, head.mean[:, 2]) ** 1.6  # it gets dark towards the throat
     for part, (key, ambient) in OPENINGS.items():
@@ -138,13 +154,18 @@ class Frame:
     texel = np.clip(place[:, 1], 0, rows - 1) * columns + np.clip(place[:, 0], 0, columns - 1)
     skin = self.who.skin
     depth = (expression.wrinkling(self.units) * skin.folding).astype(np.float32)
-    folds = person.skin.canvas().folds.reshape(rows * columns, -1)
+    folds = canvas().folds.reshape(rows * columns, -1)
     fold = np.clip(folds[texel] @ depth, 0, 0.8)[:, None]
-    return (skin.albedo.reshape(-1, 3)[texel] * (1 - fold * FOLD_TINT), skin.gloss.reshape(-1, 1)[texel] * (1 - fold))
+    albedo, gloss = skin.albedo.reshape(-1, 3)[texel], skin.gloss.reshape(-1, 1)[texel]
+    return albedo * (1 - fold * FOLD_TINT), gloss * (1 - fold)
 
   def eye_colour(self, place: np.ndarray, arriving: np.ndarray) -> np.ndarray:
-    """Linear RGB [n, 3] of eyeballs: white, iris, pupil, a glint. `place` [n, 3] is on the mean head: eyes that turn
-    carry the iris with them."""
+    """Linear RGB [n, 3] of eyeballs: white, iris, pupil and a glint.
+
+    Args:
+      place: [n, 3] on the mean head, so that an eye that turns carries its iris along.
+      arriving: [n, 3] light.
+    """
     centres = np.stack([self.head.mean[eye].mean(0) for eye in self.head.eyes]).astype(np.float32)
     direction = place - np.where(place[:, :1] > 0, centres[0], centres[1])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
@@ -167,8 +188,9 @@ def expose(light: np.ndarray) -> np.ndarray:
   return np.minimum(light, KNEE) + SHOULDER * bright / (SHOULDER + bright)
 
 
-def deform(who: person.Person, head: asset.Head, units: np.ndarray, lopsided: np.ndarray) -> np.ndarray:
-  """[vertices, 3]: the neutral face moved by its action units, the left side a little more or less."""
+def deform(who: person.Person, head: asset.Head, units: np.ndarray, lopsided: np.ndarray,
+           ) -> np.ndarray:
+  """[vertices, 3]: the neutral face moved by action units, the left side a little more or less."""
   active = np.flatnonzero(units)
   even, odd = np.stack([units, lopsided])[:, active].astype(np.float32) @ who.basis[active]
   side = np.tanh(4 * head.mean[:, :1]).astype(np.float32)
@@ -176,7 +198,7 @@ def deform(who: person.Person, head: asset.Head, units: np.ndarray, lopsided: np
 
 
 def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """Vertex values [vertices, c] at points inside triangles: corners [n, 3], weights [n, 3] -> [n, c]."""
+  """Values [vertices, c] between three vertices: corners [n, 3], weights [n, 3] -> [n, c]."""
   return (weights[:, :1] * values[corners[:, 0]] + weights[:, 1:2] * values[corners[:, 1]]
           + weights[:, 2:] * values[corners[:, 2]])
 
@@ -184,8 +206,8 @@ def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.nd
 def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
   """Which sample centres `crop.inside` keeps: bool [(size * samples)^2].
 
-  The hull is convex: a pixel with its four corners inside lies inside, and only pixels near its edge are
-  tested sample by sample.
+  The hull is convex: a pixel whose four corners are inside lies inside, and only pixels near the
+  edge are tested sample by sample.
   """
   line = np.arange(size + 1)
   grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
@@ -206,7 +228,8 @@ def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description='Times the renderer; set OPENBLAS_NUM_THREADS=1 for one core.')
+  parser = argparse.ArgumentParser(
+      description='Times the renderer; set OPENBLAS_NUM_THREADS=1 for one core.')
   parser.add_argument('--size', type=int, default=crop.FRAME)
   parser.add_argument('--samples', type=int, default=SAMPLES)
   parser.add_argument('--people', type=int, default=3)
@@ -222,8 +245,8 @@ def main() -> None:
       render(who, expression.perform(who, label, 0, 8), options.size, options.samples)
     rendering += time.process_time() - start
   frames = options.people * len(expression.LABELS) * 8
-  print(f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} x '
-        f'{options.samples} samples; {1000 * drawing / options.people:.0f} ms per person')
+  print(f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} '
+        f'samples a side; {1000 * drawing / options.people:.0f} ms per person')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Skin as a painter makes it: layers over the mean head, each a function of where on the face a texel lies.
+"""Skin as a painter makes it: layers, each a function of where on the mean head a texel lies.
 
-Every layer takes the albedo, linear RGB [rows, columns, 3], and returns it with something painted over.
-Positions are in decimetres from between the eyes; faces are painted symmetric, noise and moles apart.
+Every layer takes the albedo, linear RGB [rows, columns, 3], and returns it with something painted
+over. Positions are in decimetres from between the eyes; but for noise and moles, skin is symmetric.
 """
 
 import dataclasses
@@ -21,8 +21,14 @@ NOISE_CELLS = 24  # after so many the noise repeats; a head is smaller
 
 @dataclasses.dataclass(frozen=True)
 class Skin:
-  """Textures: albedo float32 [rows, columns, 3] linear, gloss float32 [rows, columns], roughness of highlights,
-  and how strongly the folds of expressions show, by age."""
+  """The painted skin.
+
+  Attributes:
+    albedo: float32 [rows, columns, 3], linear RGB.
+    gloss: float32 [rows, columns], strength of highlights.
+    roughness: their exponent.
+    folding: how strongly expressions fold the skin; it grows with age.
+  """
   albedo: np.ndarray
   gloss: np.ndarray
   roughness: float
@@ -63,12 +69,13 @@ def canvas() -> Canvas:
   position = head.texel_positions
   x, y, z = np.moveaxis(position, -1, 0)
   upper, lower = (distance(position, head.mean[lid]) for lid in head.lids)
-  return Canvas(position, x, y, z, np.abs(x), upper, lower, ndimage.gaussian_filter(head.lips, 1.75),
-                draw_folds(head, position, lower))
+  soft_lips = ndimage.gaussian_filter(head.lips, 1.75)
+  folds = draw_folds(head, position, lower)
+  return Canvas(position, x, y, z, np.abs(x), upper, lower, soft_lips, folds)
 
 
 def distance(position: np.ndarray, line: np.ndarray) -> np.ndarray:
-  """From a line through points [n, 3] on the left half of the face, or from its mirror image: [rows, columns]."""
+  """From a line through points [n, 3] on the face's left half, or from its mirror image."""
   mirrored = np.concatenate([np.abs(position[..., :1]), position[..., 1:]], -1)
   result = np.full(position.shape[:2], np.inf, np.float32)
   for a, b in zip(line[:-1].astype(np.float32), line[1:].astype(np.float32)):
@@ -84,22 +91,25 @@ def draw_folds(head: asset.Head, position: np.ndarray, lower_lid: np.ndarray) ->
   corner, wing, mouth = head.mean[head.landmarks[[45, 35, 54]]]
   forehead = sum(bell(y - (height + 0.03 * np.cos(5 * x)), 0.018) for height in (0.42, 0.53, 0.64))
   forehead = forehead * smoothstep(0.75, 0.35, side) * (z > -0.2)
-  glabella = bell(side - 0.075 - 0.1 * (y - 0.1), 0.016) * smoothstep(-0.02, 0.1, y) * smoothstep(0.36, 0.2, y)
-  nose = ((bell(y + 0.06, 0.02) + 0.8 * bell(y + 0.01, 0.02)) * smoothstep(0.16, 0.06, side)
-          + 0.8 * bell(side - 0.15 + 0.25 * (y + 0.15), 0.02) * smoothstep(-0.02, -0.1, y) * smoothstep(-0.34, -0.2, y))
+  glabella = (bell(side - 0.075 - 0.1 * (y - 0.1), 0.016)
+              * smoothstep(-0.02, 0.1, y) * smoothstep(0.36, 0.2, y))
+  across = (bell(y + 0.06, 0.02) + 0.8 * bell(y + 0.01, 0.02)) * smoothstep(0.16, 0.06, side)
+  along = bell(side - 0.15 + 0.25 * (y + 0.15), 0.02)
+  nose = across + 0.8 * along * smoothstep(-0.02, -0.1, y) * smoothstep(-0.34, -0.2, y)
   start = corner + [0.05, 0, -0.03]
-  crow = sum(bell(distance(position, np.array([start, start + [0.2 * np.cos(a), 0.2 * np.sin(a), -0.12]])), 0.014)
-             for a in (-0.5, -0.05, 0.4))
-  smile = np.array([wing + [0.02, 0.07, -0.03], wing + [0.1, -0.02, -0.07], (wing + mouth) / 2 + [0.13, 0.02, -0.08],
-                    mouth + [0.11, 0.09, -0.06]])
+  ends = [start + [0.2 * np.cos(a), 0.2 * np.sin(a), -0.12] for a in (-0.5, -0.05, 0.4)]
+  crow = sum(bell(distance(position, np.array([start, end])), 0.014) for end in ends)
+  smile = np.array([wing + [0.02, 0.07, -0.03], wing + [0.1, -0.02, -0.07],
+                    (wing + mouth) / 2 + [0.13, 0.02, -0.08], mouth + [0.11, 0.09, -0.06]])
   nasolabial = 0.8 * bell(distance(position, smile), 0.024)
   chin = bell(y + 0.86, 0.03) * smoothstep(0.22, 0.1, side)
   bag = bell(lower_lid - 0.1, 0.02) * (y < 0)
-  return np.clip(np.stack([forehead, glabella, nose, crow, nasolabial, chin, bag], -1), 0, 1).astype(np.float32)
+  folds = np.stack([forehead, glabella, nose, crow, nasolabial, chin, bag], -1)
+  return np.clip(folds, 0, 1).astype(np.float32)
 
 
 def noise(rng: np.random.Generator, position: np.ndarray, frequency: float) -> np.ndarray:
-  """Smooth noise in space, deviation about 1, `frequency` bumps per dm: values on a lattice, blended."""
+  """Smooth noise [rows, columns], `frequency` bumps per dm: normal values on a lattice, blended."""
   lattice = rng.standard_normal((NOISE_CELLS,) * 3).astype(np.float32)
   place = position * np.float32(frequency) + 100 * NOISE_CELLS  # no negative cell
   cell = np.floor(place).astype(np.int32)
@@ -126,13 +136,15 @@ def paint(rng: np.random.Generator, look: Look) -> Skin:
   albedo, brow = brows(albedo, rng, look, c, fine)
   albedo = beard(albedo, look, c, fine)
   albedo, scalp = hair(albedo, rng, look, c, middle, fine)
-  depth = np.array([0.35, 0.2, 0.05, 0.3, 0.45, 0.05, 0.35]) * smoothstep(30, 70, look.age) * rng.uniform(0.5, 1.1, 7)
+  depth = np.array([0.35, 0.2, 0.05, 0.3, 0.45, 0.05, 0.35]) * smoothstep(30, 70, look.age)
+  depth = depth * rng.uniform(0.5, 1.1, len(FOLDS))
   depth[FOLDS.index('bag')] += rng.uniform(0, 0.12)
   albedo = albedo * (1 - 0.5 * np.clip(c.folds @ depth, 0, 1))[..., None]
   gloss = (rng.uniform(0.5, 1.2) * (1 - 0.7 * np.clip(brow + scalp, 0, 1))
            * (1 + 0.8 * c.lips + 0.35 * bell(c.x, 0.25) * (c.y > -0.5)))
   return Skin(np.clip(albedo, 0.002, 1).astype(np.float32), gloss.astype(np.float32),
-              roughness=rng.uniform(8, 18), folding=0.45 + 0.75 * float(smoothstep(25, 60, look.age)))
+              roughness=rng.uniform(8, 18),
+              folding=0.45 + 0.75 * float(smoothstep(25, 60, look.age)))
 
 
 def cover(albedo: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -140,14 +152,17 @@ def cover(albedo: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.nda
   return albedo + opacity[..., None] * (colour - albedo)
 
 
-def tint(albedo: np.ndarray, amount: np.ndarray, absorbed: tuple[float, float, float]) -> np.ndarray:
+def tint(albedo: np.ndarray, amount: np.ndarray, absorbed: tuple[float, float, float],
+         ) -> np.ndarray:
   """Takes a share of each colour away where amount [rows, columns] says so."""
   return albedo * (1 - amount[..., None] * np.array(absorbed))
 
 
-def flush(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, coarse: np.ndarray) -> np.ndarray:
+def flush(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
+          coarse: np.ndarray) -> np.ndarray:
   """Red cheeks and nose, dark rings round the eyes."""
-  red = (0.5 * bell(np.hypot(c.side - 0.42, c.y + 0.33), 0.17) + 0.55 * bell(np.hypot(c.x, c.y + 0.42), 0.1)
+  red = (0.5 * bell(np.hypot(c.side - 0.42, c.y + 0.33), 0.17)
+         + 0.55 * bell(np.hypot(c.x, c.y + 0.42), 0.1)
          + 0.25 * (0.5 + 0.5 * coarse) * smoothstep(0.1, -0.3, c.y))
   fair = 0.35 + 0.65 * (1 - smoothstep(0.3, 0.8, look.tone))
   red = np.clip(red * rng.uniform(0.4, 1.1) * (1.1 if look.male else 1) * fair, 0, 1)
@@ -158,7 +173,8 @@ def flush(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, c
 def speckle(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas) -> np.ndarray:
   """Freckles on some fair skins; a mole or two, brown and small."""
   if look.tone < 0.35 and rng.random() < 0.35:
-    dots = smoothstep(1.1, 1.9, noise(rng, c.position, 34)) * bell(np.hypot(c.side / 0.6, (c.y + 0.3) / 0.3), 0.8)
+    dots = smoothstep(1.1, 1.9, noise(rng, c.position, 34))
+    dots = dots * bell(np.hypot(c.side / 0.6, (c.y + 0.3) / 0.3), 0.8)
     albedo = tint(albedo, dots * rng.uniform(0.4, 1), (0.3, 0.45, 0.55))
   for _ in range(rng.integers(0, 3)):
     x, y = rng.uniform(-0.6, 0.6), rng.uniform(-0.95, 0.5)
@@ -167,13 +183,16 @@ def speckle(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas)
   return albedo
 
 
-def lips(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, fine: np.ndarray) -> np.ndarray:
+def lips(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
+         fine: np.ndarray) -> np.ndarray:
   """Lips of the skin's own red, or painted."""
-  red = to_linear(np.clip(look.skin * [0.88, 0.68, 0.67] * (0.96 if look.male else 1) + [0.02, 0, 0.01], 0, 1))
+  red = look.skin * [0.88, 0.68, 0.67] * (0.96 if look.male else 1) + [0.02, 0, 0.01]
+  red = to_linear(np.clip(red, 0, 1))
   if not look.male:
     red = red * [1.04, 0.94, 0.95]
     if rng.random() < 0.45:
-      red = red + rng.uniform(0.3, 0.85) * (to_linear(LIPSTICKS[rng.integers(len(LIPSTICKS))]) - red)
+      strength = rng.uniform(0.3, 0.85)
+      red = red + strength * (to_linear(LIPSTICKS[rng.integers(len(LIPSTICKS))]) - red)
   opacity = c.lips * (0.8 if look.male else 0.95)
   albedo = cover(albedo, opacity, red * (1 + 0.05 * fine[..., None]))
   return albedo * (1 - 0.5 * bell(c.y + 0.667, 0.014) * c.lips)[..., None]  # where they meet
@@ -190,13 +209,14 @@ def lids(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas) ->
   return albedo
 
 
-def brows(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, fine: np.ndarray,
-          ) -> tuple[np.ndarray, np.ndarray]:
+def brows(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
+          fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Brows, and where they are."""
   inner, outer = 0.14 + rng.normal(0, 0.015), 0.6 + rng.normal(0, 0.02)
   along = (c.side - inner) / (outer - inner)
   t = np.clip(along, 0, 1)
-  slope, arch, height = rng.uniform(-0.06, 0.015), rng.uniform(0.02, 0.09), 0.165 + rng.normal(0, 0.012)
+  slope, arch = rng.uniform(-0.06, 0.015), rng.uniform(0.02, 0.09)
+  height = 0.165 + rng.normal(0, 0.012)
   middle = height + slope * along + arch * np.sin(np.pi * t ** 1.4) - 0.06 * t ** 3
   thickness = (0.052 if look.male else 0.034) * rng.uniform(0.75, 1.35) * (1 - 0.55 * t ** 1.5)
   brow = (smoothstep(1.25, 0.55, np.abs(c.y - middle) / thickness) * smoothstep(-0.08, 0.08, along)
@@ -204,7 +224,7 @@ def brows(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, f
   brow = np.clip(brow * rng.uniform(0.7, 1) * (1 + 0.22 * fine), 0, 0.97)
   colour = to_linear(0.85 * look.hair)
   contrast = colour.mean() / to_linear(look.skin).mean()
-  if 0.3 < contrast < 1.5:  # grey hair on fair skin: brows keep some of their old colour, or they would vanish
+  if 0.3 < contrast < 1.5:  # grey brows on fair skin would vanish: they stay darker than the hair
     colour = colour * (0.3 / contrast)
   return cover(albedo, brow, colour), brow
 
@@ -215,7 +235,8 @@ def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.nda
     return albedo
   low = smoothstep(0.05, -0.06, c.y + 0.42 + 0.3 * smoothstep(0.65, 0.15, c.side))
   off_mouth = 1 - np.clip(1.5 * bell(np.hypot(c.x / 0.27, (c.y + 0.67) / 0.085), 0.62), 0, 1)
-  moustache = bell((c.y + 0.545 - 0.03 * np.cos(6 * c.x)) / 0.055, 0.75) * smoothstep(0.3, 0.2, c.side)
+  moustache = bell((c.y + 0.545 - 0.03 * np.cos(6 * c.x)) / 0.055, 0.75)
+  moustache = moustache * smoothstep(0.3, 0.2, c.side)
   chin = smoothstep(0.36, 0.22, c.side) * smoothstep(-0.72, -0.8, c.y)
   if look.beard == 'stubble':
     opacity = 0.3 * np.clip(low * off_mouth + moustache, 0, 1)
@@ -223,25 +244,28 @@ def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.nda
     cheeks = np.clip(low * smoothstep(0.2, 0.34, c.side) + low * (c.y < -0.78), 0, 1)
     opacity = 0.9 * np.clip(cheeks * off_mouth + moustache + chin, 0, 1)
   elif look.beard == 'goatee':
-    frame = (smoothstep(0.06, 0, np.abs(c.side - 0.3)) * smoothstep(-0.55, -0.62, c.y) * smoothstep(-1, -0.9, c.y))
+    frame = (smoothstep(0.06, 0, np.abs(c.side - 0.3))
+             * smoothstep(-0.55, -0.62, c.y) * smoothstep(-1, -0.9, c.y))
     opacity = 0.88 * np.clip(0.9 * moustache + chin + frame, 0, 1) * off_mouth
   else:
     opacity = 0.9 * moustache
   colour = to_linear(0.8 * look.hair)
   if look.beard == 'stubble':
     colour = 0.5 * colour + 0.25 * to_linear(look.skin)
-  return cover(albedo, np.clip(opacity * (1 + 0.25 * fine), 0, 0.95) * (1 - c.lips) * (c.z > -0.5), colour)
+  opacity = np.clip(opacity * (1 + 0.25 * fine), 0, 0.95)
+  return cover(albedo, opacity * (1 - c.lips) * (c.z > -0.5), colour)
 
 
-def hair(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, middle: np.ndarray, fine: np.ndarray,
-         ) -> tuple[np.ndarray, np.ndarray]:
-  """The scalp from the hairline on and sideburns, and where they are; little of it is inside the mask."""
+def hair(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, middle: np.ndarray,
+         fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The scalp from the hairline on and sideburns, and where they are; the mask hides most of it."""
   recede = (rng.random() < 0.35) * look.male * smoothstep(28, 60, look.age)
   fringe = 0.25 if rng.random() < 0.16 and not look.male else 0
   line = (0.72 + 0.12 * recede + rng.normal(0, 0.03) - fringe
-          - 0.55 * smoothstep(0.35, 0.85, c.side) * (1 - 0.5 * recede) + 0.25 * recede * bell(c.side - 0.35, 0.15)
-          + 0.02 * middle)
-  sideburns = smoothstep(0.62, 0.72, c.side) * smoothstep(-0.15, -0.02, c.y) * smoothstep(0.02, -0.08, c.z + 0.28)
+          - 0.55 * smoothstep(0.35, 0.85, c.side) * (1 - 0.5 * recede)
+          + 0.25 * recede * bell(c.side - 0.35, 0.15) + 0.02 * middle)
+  sideburns = (smoothstep(0.62, 0.72, c.side) * smoothstep(-0.15, -0.02, c.y)
+               * smoothstep(0.02, -0.08, c.z + 0.28))
   scalp = np.clip(smoothstep(-0.03, 0.03, c.y - line) + sideburns, 0, 1)
   if rng.random() < 0.12 and look.male and look.age > 32:
     scalp = np.zeros_like(scalp)

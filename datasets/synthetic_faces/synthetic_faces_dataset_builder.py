@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from synthetic_faces import clips, expression
 
-FIRST_TEST_SEED = 1_000_000  # people of the test split are numbered from here on, those of train from 0
+FIRST_TEST_SEED = 1_000_000  # people of the test split count from here, those of train from 0
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -19,10 +19,10 @@ class Config(tfds.core.BuilderConfig):
   """How much to render.
 
   Attributes:
-    train_people, test_people: how many in each split; nobody is in both, whichever configs are mixed.
+    train_people, test_people: how many; nobody is in both splits, whichever configs are mixed.
     takes: of each of the six expressions by each person.
     size: side of the square frames in pixels.
-    frames: per clip, from the neutral face to the apex.
+    frames: per clip, from the neutral face to the apex; at least 2.
     processes: that render; None for one per core. The data do not depend on it.
   """
   train_people: int
@@ -33,8 +33,14 @@ class Config(tfds.core.BuilderConfig):
   processes: int | None = None
 
   def __post_init__(self):
+    for name in ('train_people', 'test_people', 'takes', 'size'):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+    if self.frames < 2:
+      raise ValueError(f'frames is {self.frames}, expected at least 2: neutral face and apex')
     if self.train_people > FIRST_TEST_SEED:
-      raise ValueError(f'train_people is {self.train_people}, at most {FIRST_TEST_SEED}: others are in the test split')
+      raise ValueError(f'train_people is {self.train_people}, expected at most {FIRST_TEST_SEED}: '
+                       'later seeds are the people of the test split')
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -43,22 +49,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
   BUILDER_CONFIGS = [
-      Config(name='quick', description='72 people, one take: minutes to render.', train_people=60, test_people=12),
-      Config(name='full', description='200 people, two takes.', train_people=160, test_people=40, takes=2),
+      Config(name='quick', description='72 people, one take: minutes to render.',
+             train_people=60, test_people=12),
+      Config(name='full', description='200 people, two takes.',
+             train_people=160, test_people=40, takes=2),
   ]
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
-    tensor = tfds.features.Tensor
+
+    def tensor(*shape: int, dtype: type) -> tfds.features.Tensor:
+      return tfds.features.Tensor(shape=(config.frames, *shape), dtype=dtype, encoding='bytes')
+
     return self.dataset_info_from_configs(
         features=tfds.features.FeaturesDict({
-            'video': tensor(shape=(config.frames, config.size, config.size, 3), dtype=np.uint8, encoding='bytes'),
+            'video': tensor(config.size, config.size, 3, dtype=np.uint8),
             'label': tfds.features.ClassLabel(names=list(expression.LABELS)),
             'subject': tfds.features.Text(),
             'take': tfds.features.Text(),
-            'landmarks': tensor(shape=(config.frames, 68, 2), dtype=np.float32, encoding='bytes'),
-            'action_units': tensor(
-                shape=(config.frames, len(expression.ACTION_UNITS)), dtype=np.float32, encoding='bytes'),
+            'landmarks': tensor(68, 2, dtype=np.float32),
+            'action_units': tensor(len(expression.ACTION_UNITS), dtype=np.float32),
         }),
         supervised_keys=None,
         homepage='https://pypi.org/project/anny/',
@@ -66,15 +76,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     del dl_manager  # nothing to download
+    config = self.builder_config
     return {
-        'train': self._generate_examples(range(self.builder_config.train_people)),
-        'test': self._generate_examples(range(FIRST_TEST_SEED, FIRST_TEST_SEED + self.builder_config.test_people)),
+        'train': self._generate_examples(range(config.train_people)),
+        'test': self._generate_examples(
+            range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people)),
     }
 
   def _generate_examples(self, seeds: range) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     total = len(seeds) * config.takes * len(expression.LABELS)
-    rendered = clips.clips_of_people(seeds, config.takes, config.size, config.frames, config.processes)
+    rendered = clips.clips_of_people(
+        seeds, config.takes, config.size, config.frames, config.processes)
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
       yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

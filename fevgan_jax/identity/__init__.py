@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -59,15 +60,18 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
     UserError: unknown network; the file is missing, not given, or of another kind or shape.
   """
   if network == 'dlib':
+    encoder = IdentityEncoder(network, dlib_resnet.CHANNELS, _dlib)
     path = _existing(network, weights) if weights else dlib_file.installed_file()
-    return IdentityEncoder('dlib', dlib_resnet.CHANNELS, _dlib), dlib_file.read(path)
-  if network == 'vgg_face':
+    params = dlib_file.read(path)
+  elif network == 'vgg_face':
     if not weights:
       raise UserError("identity network 'vgg_face': no weight file given, and none may come with "
                       'this package; expected the path of a published one (README, "VGG-Face")')
+    encoder = IdentityEncoder(network, vgg_face.CHANNELS, _vgg_face)
     params = vgg_face_files.read(_existing(network, weights))
-    return IdentityEncoder('vgg_face', vgg_face.CHANNELS, _vgg_face), params
-  raise UserError(f"no identity network '{network}': expected one of {', '.join(NETWORKS)}")
+  else:
+    raise UserError(f"no identity network '{network}': expected one of {', '.join(NETWORKS)}")
+  return encoder, jax.tree.map(jnp.asarray, params)
 
 
 def _existing(network: str, weights: str) -> pathlib.Path:

@@ -93,7 +93,7 @@ class ResNet29(nn.Module):
 
 def features(params: Any, image: Array) -> Array:
   """The map of a crop: [batch, 64, 64, 3] in [-1, 1] -> [batch, 4, 4, 256], not normalised."""
-  return ResNet29().apply({'params': params}, chip(image), method='maps')
+  return ResNet29().apply({'params': params}, to_chip(image), method='maps')
 
 
 def descriptor(params: Any, chip: Array) -> Array:
@@ -104,7 +104,7 @@ def descriptor(params: Any, chip: Array) -> Array:
   return ResNet29().apply({'params': params}, chip)
 
 
-def chip(image: Array) -> Array:
+def to_chip(image: Array) -> Array:
   """Aligned crop [batch, 64, 64, 3] in [-1, 1] -> dlib's chip [batch, 150, 150, 3] in [0, 255]."""
   rows, columns = (_resampling(centre) for centre in reversed(CHIP_CENTRE))
   return jnp.einsum('yh,bhwc,xw->byxc', rows, (image + 1) * 127.5, columns, optimize=True)

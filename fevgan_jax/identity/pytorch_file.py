@@ -48,7 +48,9 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
   """
   try:
     with path.open('rb') as file:
-      content, storages = _read_zip(path) if zipfile.is_zipfile(file) else _read_legacy(file)
+      zipped = file.read(2) == b'PK'
+      file.seek(0)
+      content, storages = _read_zip(file) if zipped else _read_legacy(file)
   except (pickle.UnpicklingError, EOFError, UnicodeDecodeError) as error:
     raise ValueError(f'the PyTorch file is refused: {error}') from error
   if isinstance(content, dict) and isinstance(content.get('state_dict'), dict):
@@ -59,9 +61,9 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
           for name, tensor in content.items() if isinstance(tensor, Tensor)}
 
 
-def _read_zip(path: pathlib.Path) -> tuple[Any, dict[str, np.ndarray]]:
+def _read_zip(file: io.BufferedReader) -> tuple[Any, dict[str, np.ndarray]]:
   """`NAME/data.pkl` beside `NAME/data/KEY` for each storage."""
-  with zipfile.ZipFile(path) as archive:
+  with zipfile.ZipFile(file) as archive:
     pickles = [name for name in archive.namelist() if name.endswith('/data.pkl')]
     if len(pickles) != 1:
       raise ValueError("a zip archive without 'data.pkl' is no PyTorch file")

@@ -54,7 +54,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     return _params(weights)
   except (ValueError, KeyError, IndexError, AttributeError, TypeError, OSError, zipfile.BadZipFile,
           scipy.io.matlab.MatReadError) as error:
-    reason = f'no entry {error}' if isinstance(error, KeyError) else ' '.join(str(error).split())
+    reason = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
     raise UserError(f"identity network 'vgg_face': cannot read '{path}': {reason}; expected one of "
                     'vgg-face.mat, VGG_FACE.t7, vgg_face_dag.pth, the Keras .h5 files') from error
 
@@ -80,6 +80,8 @@ def _matconvnet(path: pathlib.Path) -> Weights:
   """`layers` or `net.layers`, cells of structs: `weights`, a cell, or `filters` and `biases`."""
   content = scipy.io.loadmat(
       path, variable_names=['layers', 'net'], squeeze_me=True, struct_as_record=False)
+  if not content.keys() & {'layers', 'net'}:
+    raise ValueError("neither a variable 'layers' nor 'net'")
   layers = content['layers'] if 'layers' in content else content['net'].layers
   named = {layer.name: layer for layer in layers if layer.name in SHAPES}
   return {name: tuple(layer.weights) if hasattr(layer, 'weights') else (layer.filters, layer.biases)
@@ -126,6 +128,6 @@ def _named(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Weights:
 
 
 def _from_bgr(weights: Weights) -> Weights:
-  """Turns the first kernel round."""
-  kernel, bias = weights['conv1_1']
-  return weights | {'conv1_1': (kernel[:, :, ::-1], bias)}
+  """Turns the input channels of the first kernel round."""
+  return {name: (kernel[:, :, ::-1] if name == 'conv1_1' else kernel, bias)
+          for name, (kernel, bias) in weights.items()}

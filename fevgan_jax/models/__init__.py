@@ -9,29 +9,35 @@ import optax
 
 from fevgan_jax import identity
 from fevgan_jax.errors import UserError
+from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.system import System
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def build(config: ml_collections.ConfigDict, *, steps: int = 1, axis_name: str | None = None) -> tuple[System, Any]:
-  """The system that a config names, and the parameters of its frozen face network (None without one).
+def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | None, Any]:
+  """The frozen face network that a config names, and its parameters; (None, None) for the ablation without one.
+
+  Raises:
+    UserError: the network or its weight file does not exist, or does not fit.
+  """
+  if not config.identity.network:
+    return None, None
+  return identity.load(config.identity.network, config.identity.weights or None)
+
+
+def build(config: ml_collections.ConfigDict, encoder: IdentityEncoder | None, *, steps: int = 1,
+          axis_name: str | None = None) -> System:
+  """The system that a config names.
 
   Args:
     config: as configs/base.py.
+    encoder: of `load_identity`.
     steps: length of the run, for a learning rate that falls over it.
     axis_name: device axis of a parallel step.
-
-  Raises:
-    UserError: the system, the face network or its weight file does not exist.
   """
-  if config.system not in NAMES:
-    raise UserError(f"config.system: no system '{config.system}': expected one of {', '.join(NAMES)}")
-  network, frozen = config.identity.network, None
-  if network:
-    network, frozen = identity.load(network, config.identity.weights or None)
   module = importlib.import_module(f'{__name__}.{config.system}')
-  return module.system(config, network or None, lambda: adam(config.optimizer, steps), axis_name), frozen
+  return module.system(config, encoder, lambda: adam(config.optimizer, steps), axis_name)
 
 
 def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
