@@ -1,58 +1,76 @@
 """FEV-GAN: from one neutral face and an expression label to a video.
 
-    python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode train] [--workdir DIR] [--config.key=value]
-    python main.py --mode generate --image PHOTO --expression all
+    python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode train] [--workdir DIR]
+    [--config.key=value] python main.py --mode generate --image PHOTO --expression all [--workdir
+    DIR] [--output DIR]
 
-Modes: train (the default), prepare, evaluate, generate. configs/base.py explains every key. See README.md.
+Modes: train (the default), prepare, evaluate, generate. configs/base.py explains every key. See
+README.md.
 """
 
-import pathlib
+import logging as python_logging
+import os
 import sys
 
-from fevgan_jax import parallel
 
-parallel.keep_freed_memory()  # before any other thread allocates
-
-import os  # noqa: E402
-
-from absl import logging  # noqa: E402
-
-from fevgan_jax import command_line  # noqa: E402
-from fevgan_jax.errors import UserError  # noqa: E402
-
-
-def run(options: command_line.Options) -> None:
+def run(argv: list[str]) -> None:
   """Calls the one function of the mode."""
+  from fevgan_jax import command_line
+
+  options = command_line.parse(argv)
   config, workdir = options.config, options.workdir
   if options.mode == 'prepare':
     from fevgan_jax import data
+
     data.prepare(config)
   elif options.mode == 'train':
     from fevgan_jax import train
+
     train.train(config, workdir)
   elif options.mode == 'evaluate':
     from fevgan_jax import evaluate
+
     evaluate.evaluate(config, workdir)
   elif options.mode == 'generate':
     from fevgan_jax import generate
-    generate.generate(config, options.named_workdir, options.image, options.expression, options.output)
+
+    generate.generate(
+      config, options.named_workdir, options.image, options.expression, options.output
+    )
 
 
-def main(argv: list[str]) -> int:
+def set_up_logging() -> None:
+  """Our own lines from INFO on, those of libraries from WARNING on."""
+  from absl import flags, logging
+
+  flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold(logging.INFO)
-  if {'--help', '-h'} & set(argv):
-    print(__doc__)
-    return 0
+  here = os.path.dirname(os.path.abspath(__file__))
+  logging.get_absl_handler().addFilter(
+    lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(here)
+  )
+
+
+def main(argv: list[str]) -> int:
+  # Imports wait until here: the renderer's processes read this file again and need none of them.
+  from fevgan_jax import memory
+
+  memory.keep_freed()
+  from fevgan_jax.errors import UserError
+
+  set_up_logging()
   try:
-    run(command_line.parse(argv))
+    if {'--help', '-h'} & set(argv):
+      print(__doc__)
+    else:
+      run(argv)
   except UserError as error:
     print(f'fevgan: {error}', file=sys.stderr)
     return 2
   except OSError as error:
-    print(f'fevgan: {error.filename or "file system"}: {os.strerror(error.errno) if error.errno else error}',
-          file=sys.stderr)
+    print(f'fevgan: {error.filename or "file system"}: {error.strerror or error}', file=sys.stderr)
     return 2
   return 0
 

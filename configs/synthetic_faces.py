@@ -1,11 +1,11 @@
 """FEV-GAN on rendered faces, on any machine: `python main.py`.
 
-    python main.py                                                  # 72 people, under 15 minutes on two cores
-    python main.py --config configs/synthetic_faces.py:fevgan,full  # 200 people, two takes, hours on two cores
-    python main.py --config configs/synthetic_faces.py:fevgan,no_spatial
+    python main.py                                                  # 72 people, under 15 minutes
+    on two cores python main.py --config configs/synthetic_faces.py:fevgan,full  # 200 people, two
+    takes, hours on two cores python main.py --config configs/synthetic_faces.py:fevgan,no_spatial
 
-The paper's learning rate is for 400 epochs; these runs are short, so that it is ten times higher and falls to
-zero, and the label is made loud enough to be heard from the start.
+The paper's learning rate is for 400 epochs; these runs are short, so that it is ten times higher
+and falls to zero, and the label is made loud enough to be heard from the start.
 """
 
 from configs import base
@@ -14,7 +14,7 @@ from configs import base
 def full(config):
   """More people and takes, and a longer run."""
   config.dataset.config = 'full'
-  config.epochs = 12.0
+  config.epochs = 20.0
   config.sample_every = 200
   config.checkpoint_every = 100
 
@@ -27,7 +27,8 @@ def get_config(argument: str = ''):
   config.identity.network = 'dlib'
   config.model.width = 32
   config.model.spatial_width = 32
-  config.model.label_scale = 10.0
+  config.model.label_scale = 20.0
+  config.model.repeat_edges = True
   config.optimizer.learning_rate = 5e-4
   config.optimizer.schedule = 'cosine'
   config.sample_every = 100

@@ -1,4 +1,5 @@
-"""Orbax checkpoints: the generator, the critics, the position in the data and the config as named items."""
+"""Orbax checkpoints: the generator, the critics, the position in the data and the config as named
+items."""
 
 import os
 import pathlib
@@ -16,7 +17,8 @@ ITEMS = ('generator', 'critics', 'data', 'config')
 
 
 class Checkpoints:
-  """The checkpoints of one workdir, written in the background. Use as a context: leaving waits for the last write."""
+  """The checkpoints of one workdir, written in the background. Use as a context: leaving waits for
+  the last write."""
 
   def __init__(self, workdir: str | os.PathLike, kept: int = 2):
     self.folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
@@ -25,8 +27,10 @@ class Checkpoints:
 
   def _open(self) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
-        self.folder, item_names=ITEMS,
-        options=ocp.CheckpointManagerOptions(max_to_keep=self._kept, enable_async_checkpointing=True))
+      self.folder,
+      item_names=ITEMS,
+      options=ocp.CheckpointManagerOptions(max_to_keep=self._kept, enable_async_checkpointing=True),
+    )
 
   def __enter__(self) -> 'Checkpoints':
     return self
@@ -43,16 +47,22 @@ class Checkpoints:
       config: JSON.
     """
     host = parallel.fetch(state)
-    self._manager.save(int(host.step), args=ocp.args.Composite(
+    self._manager.save(
+      int(host.step),
+      args=ocp.args.Composite(
         generator=ocp.args.StandardSave(host.generator),
         critics=ocp.args.StandardSave(host.critics),
         data=ocp.args.JsonSave(data),
-        config=ocp.args.JsonSave(config)))
+        config=ocp.args.JsonSave(config),
+      ),
+    )
 
   def restore(self, state: TrainState) -> tuple[TrainState, Any] | None:
-    """The newest checkpoint that can be read, and its position in the data; None where there is none yet.
+    """The newest checkpoint that can be read, and its position in the data; None where there is
+    none yet.
 
-    A checkpoint that cannot be read is reported and set aside, beside the folder, and the one before it is tried.
+    A checkpoint that cannot be read is reported and set aside, beside the folder, and the one
+    before it is tried.
 
     Args:
       state: a state of the same structure and shapes.
@@ -64,20 +74,30 @@ class Checkpoints:
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
     for step in steps:
       try:
-        items = self._manager.restore(step, args=ocp.args.Composite(
+        items = self._manager.restore(
+          step,
+          args=ocp.args.Composite(
             generator=ocp.args.StandardRestore(abstract.generator),
             critics=ocp.args.StandardRestore(abstract.critics),
-            data=ocp.args.JsonRestore()))
+            data=ocp.args.JsonRestore(),
+          ),
+        )
       except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
-        logging.warning('checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error))
+        logging.warning(
+          'checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error)
+        )
         self._set_aside(step)
         continue
       logging.info('continuing from step %d', step)
-      restored = TrainState(jax.numpy.asarray(step, jax.numpy.int32), items.generator, items.critics)
+      restored = TrainState(
+        jax.numpy.asarray(step, jax.numpy.int32), items.generator, items.critics
+      )
       return restored, items.data
     if steps:
-      raise UserError(f'{self.folder}: none of the checkpoints {sorted(steps)} can be read (set aside in '
-                      f'{self._aside}): name another --workdir to start anew')
+      raise UserError(
+        f'{self.folder}: none of the checkpoints {sorted(steps)} can be read (set aside in '
+        f'{self._aside}): name another --workdir to start anew'
+      )
     return None
 
   @property
@@ -105,14 +125,20 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
   """
   folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
   if not folder.is_dir():
-    raise UserError(f"{workdir}: no checkpoints there: expected the --workdir of a training run")
+    raise UserError(f'{workdir}: no checkpoints there: expected the --workdir of a training run')
   with ocp.CheckpointManager(folder, item_names=ITEMS) as manager:
     for step in sorted(manager.all_steps(), reverse=True):
       try:
-        items = manager.restore(step, args=ocp.args.Composite(
-            generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()))
+        items = manager.restore(
+          step,
+          args=ocp.args.Composite(
+            generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
+          ),
+        )
       except Exception as error:  # noqa: BLE001
-        logging.warning('checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error))
+        logging.warning(
+          'checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error)
+        )
         continue
       generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
       return generator, items.config, step

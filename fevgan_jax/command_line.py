@@ -31,6 +31,7 @@ class Options:
     expression: a label or 'all', in mode generate.
     output: a folder, in mode generate.
   """
+
   mode: str
   config: ml_collections.ConfigDict
   workdir: pathlib.Path
@@ -44,12 +45,16 @@ def parse(argv: list[str]) -> Options:
   """Reads the command line.
 
   Raises:
-    UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, or a folder that
-      cannot be written.
+    UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, or
+      a folder that cannot be written.
   """
   chosen, others = _split_config(argv[1:])
   if not pathlib.Path(chosen.partition(':')[0]).is_file():
-    known = ', '.join(f'configs/{path.name}' for path in sorted(DEFAULT.parent.glob('*.py')) if path.name != 'base.py')
+    known = ', '.join(
+      f'configs/{path.name}'
+      for path in sorted(DEFAULT.parent.glob('*.py'))
+      if path.name != 'base.py'
+    )
     raise UserError(f"--config: no file '{chosen}': expected one of {known}, or a file like them")
   argv = [argv[0], f'--config={chosen}', *others]
   values = flags.FlagValues()
@@ -76,12 +81,19 @@ def parse(argv: list[str]) -> Options:
       raise UserError('--mode generate: --image is missing: give a photograph with a face')
     _check_writable(pathlib.Path(values.output).expanduser())
   return Options(
-      values.mode, config, workdir, workdir if values.workdir else None,
-      os.path.expanduser(values.image), values.expression, pathlib.Path(values.output).expanduser())
+    values.mode,
+    config,
+    workdir,
+    workdir if values.workdir else None,
+    os.path.expanduser(values.image),
+    values.expression,
+    pathlib.Path(values.output).expanduser(),
+  )
 
 
 def _split_config(words: list[str]) -> tuple[str, list[str]]:
-  """FILE[:SYSTEM[,OPTION...]] of --config, and the other words: absl wants it before the keys that override it."""
+  """FILE[:SYSTEM[,OPTION...]] of --config, and the other words: absl wants it before the keys that
+  override it."""
   chosen, others = str(DEFAULT), []
   words = iter(words)
   for word in words:
@@ -106,7 +118,9 @@ def _check_writable(folder: pathlib.Path) -> None:
     probe.write_bytes(b'.')
     probe.unlink()
   except OSError as error:
-    raise UserError(f'{folder}: cannot be written ({error.strerror}): name another folder') from error
+    raise UserError(
+      f'{folder}: cannot be written ({error.strerror}): name another folder'
+    ) from error
 
 
 def _explain(error: Exception) -> str:
@@ -115,7 +129,7 @@ def _explain(error: Exception) -> str:
   if isinstance(error, AttributeError | KeyError):
     key = re.search(r'\w*', text.lstrip('\'"\\')).group()
     near = difflib.get_close_matches(key, _keys(), 3, 0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else 'configs/base.py holds all keys'
+    hint = f'did you mean {" or ".join(near)}?' if near else 'configs/base.py holds all keys'
     return f"no key '{key}' in the config: {hint}"
   return text.splitlines()[-1].removeprefix('ValueError: ')
 
@@ -123,5 +137,6 @@ def _explain(error: Exception) -> str:
 def _keys() -> list[str]:
   """Every key of the config, with its section."""
   from configs import base  # only to explain an error
+
   config = base.get_config().to_dict()
   return [*config, *flax.traverse_util.flatten_dict(config, sep='.')]

@@ -1,26 +1,30 @@
 """Strided convolution and its transpose, each the other's gradient, as matrix products on a CPU.
 
-XLA's own transposed 3-D convolution, and the input gradient of its strided one, run 60 to 100 times slower
-than they should on a CPU: both are lowered to a convolution over an input dilated with zeros, for which no
-fast path exists. Here the same sums are written so that only matrix products, shifts and sums remain.
+XLA's own transposed 3-D convolution, and the input gradient of its strided one, run 60 to 100
+times slower than they should on a CPU: both are lowered to a convolution over an input dilated
+with zeros, for which no fast path exists. Here the same sums are written so that only matrix
+products, shifts and sums remain.
 
-Let x be the fine grid, y the coarse one, s the stride, p the padding before, and one axis for brevity:
+Let x be the fine grid, y the coarse one, s the stride, p the padding before, and one axis for
+brevity:
 
     y[c] = sum_j x[c s + j - p] w[j]          `strided_conv`
     x[c s + j - p] += y[c] w[j]               `transposed_conv`, its adjoint
 
-Write j = t s + r with 0 <= r < s, and cut the padded fine grid into blocks of s: b[g, r] = x[g s + r - p]. Then
+Write j = t s + r with 0 <= r < s, and cut the padded fine grid into blocks of s: b[g, r] = x[g s +
+r - p]. Then
 
-    y[c] = sum_t b[c + t] W[t]                with W[t] the rows w[t s + r], one matrix [s F, C] per tap t
-    b[c + t] += y[c] W[t]'
+    y[c] = sum_t b[c + t] W[t]                with W[t] the rows w[t s + r], one matrix [s F, C]
+    per tap t b[c + t] += y[c] W[t]'
     W[t]' = sum_c b[c + t]' y[c]              the gradient of both with respect to the kernel
 
-so with k = 4, s = 2 three axes leave 8 taps. The first two are one matrix product for all taps at once,
-followed (preceded) by a sum of shifted slices; the third is one product per tap. Nothing is multiplied by
-zeros, and no window is gathered. On GPU and TPU the vendor's convolutions are used instead.
+so with k = 4, s = 2 three axes leave 8 taps. The first two are one matrix product for all taps at
+once, followed (preceded) by a sum of shifted slices; the third is one product per tap. Nothing is
+multiplied by zeros, and no window is gathered. On GPU and TPU the vendor's convolutions are used
+instead.
 
-Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], kernel [*window, F, C], for any
-number of spatial axes. Both operations take the kernel in this one layout.
+Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], kernel [*window, F,
+C], for any number of spatial axes. Both operations take the kernel in this one layout.
 """
 
 import functools
@@ -37,7 +41,9 @@ Array = jax.Array
 Padding = tuple[tuple[int, int], ...]
 
 
-def strided_conv(x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]) -> Array:
+def strided_conv(
+  x: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> Array:
   """Fine to coarse: the convolution (cross-correlation) of deep learning, without bias.
 
   Args:
@@ -53,8 +59,11 @@ def strided_conv(x: Array, kernel: Array, strides: Sequence[int], padding: Seque
   return _down(x, kernel, tuple(strides), tuple(map(tuple, padding)))
 
 
-def transposed_conv(y: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]) -> Array:
-  """Coarse to fine: the adjoint of `strided_conv` in x, also called fractionally strided convolution.
+def transposed_conv(
+  y: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> Array:
+  """Coarse to fine: the adjoint of `strided_conv` in x, also called fractionally strided
+  convolution.
 
   Args:
     y: [batch, *space, C].
@@ -67,7 +76,9 @@ def transposed_conv(y: Array, kernel: Array, strides: Sequence[int], padding: Se
   """
   chex.assert_equal(y.shape[-1], kernel.shape[-1])
   window = kernel.shape[:-2]
-  fine = tuple((m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding))
+  fine = tuple(
+    (m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding)
+  )
   return _up(y, kernel, tuple(strides), tuple(map(tuple, padding)), fine)
 
 
@@ -77,26 +88,39 @@ def transposed_conv(y: Array, kernel: Array, strides: Sequence[int], padding: Se
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _down(x: Array, kernel: Array, strides: tuple[int, ...], padding: Padding) -> Array:
   return lax.platform_dependent(
-      x, kernel,
-      cpu=functools.partial(_down_by_products, strides=strides, padding=padding),
-      default=functools.partial(_down_by_xla, strides=strides, padding=padding))
+    x,
+    kernel,
+    cpu=functools.partial(_down_by_products, strides=strides, padding=padding),
+    default=functools.partial(_down_by_xla, strides=strides, padding=padding),
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def _up(y: Array, kernel: Array, strides: tuple[int, ...], padding: Padding, fine: tuple[int, ...]) -> Array:
+def _up(
+  y: Array, kernel: Array, strides: tuple[int, ...], padding: Padding, fine: tuple[int, ...]
+) -> Array:
   return lax.platform_dependent(
-      y, kernel,
-      cpu=functools.partial(_up_by_products, strides=strides, padding=padding, fine=fine),
-      default=functools.partial(_up_by_xla, strides=strides, padding=padding, fine=fine))
+    y,
+    kernel,
+    cpu=functools.partial(_up_by_products, strides=strides, padding=padding, fine=fine),
+    default=functools.partial(_up_by_xla, strides=strides, padding=padding, fine=fine),
+  )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_gradient(
-    x: Array, y: Array, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding) -> Array:
+  x: Array, y: Array, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> Array:
   return lax.platform_dependent(
-      x, y,
-      cpu=functools.partial(_kernel_gradient_by_products, window=window, strides=strides, padding=padding),
-      default=functools.partial(_kernel_gradient_by_xla, window=window, strides=strides, padding=padding))
+    x,
+    y,
+    cpu=functools.partial(
+      _kernel_gradient_by_products, window=window, strides=strides, padding=padding
+    ),
+    default=functools.partial(
+      _kernel_gradient_by_xla, window=window, strides=strides, padding=padding
+    ),
+  )
 
 
 def _down_forward(x, kernel, strides, padding):
@@ -105,8 +129,10 @@ def _down_forward(x, kernel, strides, padding):
 
 def _down_backward(strides, padding, residuals, dy):
   x, kernel = residuals
-  return (_up(dy, kernel, strides, padding, x.shape[1:-1]),
-          _kernel_gradient(x, dy, kernel.shape[:-2], strides, padding))
+  return (
+    _up(dy, kernel, strides, padding, x.shape[1:-1]),
+    _kernel_gradient(x, dy, kernel.shape[:-2], strides, padding),
+  )
 
 
 def _up_forward(y, kernel, strides, padding, fine):
@@ -116,8 +142,10 @@ def _up_forward(y, kernel, strides, padding, fine):
 def _up_backward(strides, padding, fine, residuals, dx):
   del fine
   y, kernel = residuals
-  return (_down(dx, kernel, strides, padding),
-          _kernel_gradient(dx, y, kernel.shape[:-2], strides, padding))
+  return (
+    _down(dx, kernel, strides, padding),
+    _kernel_gradient(dx, y, kernel.shape[:-2], strides, padding),
+  )
 
 
 def _kernel_gradient_forward(x, y, window, strides, padding):
@@ -139,7 +167,7 @@ _kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
 
 
 def _down_by_xla(x: Array, kernel: Array, *, strides, padding) -> Array:
-  space = 'DHW'[-len(strides):]
+  space = 'DHW'[-len(strides) :]
   layouts = (f'N{space}C', f'{space}IO', f'N{space}C')
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layouts)
 
@@ -162,9 +190,13 @@ def _kernel_gradient_by_xla(x: Array, y: Array, *, window, strides, padding) -> 
 def _down_by_products(x: Array, kernel: Array, *, strides, padding) -> Array:
   *window, _, channels = kernel.shape
   taps = _taps(window, strides)
-  space = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides))
+  space = tuple(
+    (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
+  )
   blocks = _to_blocks(x, strides, padding, [m + t - 1 for m, t in zip(space, taps)])
-  products = blocks @ _tap_matrices(kernel, strides).transpose(1, 0, 2).reshape(blocks.shape[-1], -1)
+  products = blocks @ _tap_matrices(kernel, strides).transpose(1, 0, 2).reshape(
+    blocks.shape[-1], -1
+  )
   products = products.reshape(*blocks.shape[:-1], math.prod(taps), channels)
   return sum(_shifted(products[..., i, :], tap, space) for i, tap in enumerate(_offsets(taps)))
 
@@ -211,14 +243,18 @@ def _shifted(blocks: Array, tap: Sequence[int], space: Sequence[int]) -> Array:
 
 
 def _padded(y: Array, tap: Sequence[int], taps: Sequence[int]) -> Array:
-  """The adjoint of `_shifted`: [batch, *space, n] -> [batch, *blocks, n], zero where no c reaches."""
+  """The adjoint of `_shifted`: [batch, *space, n] -> [batch, *blocks, n], zero where no c
+  reaches."""
   return jnp.pad(y, [(0, 0), *((t, q - 1 - t) for t, q in zip(tap, taps)), (0, 0)])
 
 
 def _to_blocks(x: Array, strides: Sequence[int], padding: Padding, blocks: Sequence[int]) -> Array:
-  """The padded fine grid, cut into blocks: [batch, *fine, F] -> [batch, *blocks, prod(strides) * F]."""
+  """The padded fine grid, cut into blocks: [batch, *fine, F] -> [batch, *blocks, prod(strides) *
+  F]."""
   axes = len(strides)
-  pads = [(p[0], s * g - p[0] - n, 0) for p, s, g, n in zip(padding, strides, blocks, x.shape[1:-1])]
+  pads = [
+    (p[0], s * g - p[0] - n, 0) for p, s, g, n in zip(padding, strides, blocks, x.shape[1:-1])
+  ]
   x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
   x = x.reshape(x.shape[0], *itertools.chain(*zip(blocks, strides)), x.shape[-1])
   order = [0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1]
@@ -226,7 +262,8 @@ def _to_blocks(x: Array, strides: Sequence[int], padding: Padding, blocks: Seque
 
 
 def _from_blocks(
-    blocks: Array, strides: Sequence[int], padding: Padding, fine: Sequence[int], features: int) -> Array:
+  blocks: Array, strides: Sequence[int], padding: Padding, fine: Sequence[int], features: int
+) -> Array:
   """The inverse of `_to_blocks`; what lies beyond the last block is zero."""
   axes = len(strides)
   batch, *grid, _ = blocks.shape
@@ -238,7 +275,8 @@ def _from_blocks(
 
 
 def _tap_matrices(kernel: Array, strides: Sequence[int]) -> Array:
-  """W[t]: [*window, F, C] -> [taps, prod(strides) * F, C], zero where the window ends inside a block."""
+  """W[t]: [*window, F, C] -> [taps, prod(strides) * F, C], zero where the window ends inside a
+  block."""
   *window, features, channels = kernel.shape
   axes, taps = len(window), _taps(window, strides)
   pads = [(0, q * s - k) for q, s, k in zip(taps, strides, window)]
@@ -249,11 +287,13 @@ def _tap_matrices(kernel: Array, strides: Sequence[int]) -> Array:
 
 
 def _from_tap_matrices(
-    matrices: Array, window: Sequence[int], strides: Sequence[int], features: int) -> Array:
+  matrices: Array, window: Sequence[int], strides: Sequence[int], features: int
+) -> Array:
   """The adjoint of `_tap_matrices`."""
   axes, taps = len(window), _taps(window, strides)
   kernel = matrices.reshape(*taps, *strides, features, matrices.shape[-1])
   order = [*itertools.chain(*((i, axes + i) for i in range(axes))), 2 * axes, 2 * axes + 1]
   kernel = kernel.transpose(order).reshape(
-      *(q * s for q, s in zip(taps, strides)), features, matrices.shape[-1])
+    *(q * s for q, s in zip(taps, strides)), features, matrices.shape[-1]
+  )
   return kernel[tuple(slice(k) for k in window)]

@@ -26,27 +26,37 @@ def names() -> list[str]:
 def builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   """The builder of `config.dataset`.
 
-  `datasets/` is no package (HuggingFace has one of that name): its folders are importable by their own names.
+  `datasets/` is no package (HuggingFace has one of that name): its folders are importable by their
+  own names.
 
   Raises:
     UserError: no such data set, or no such configuration of it.
   """
   name = config.dataset.name
   if name not in names():
-    raise UserError(f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}")
+    raise UserError(
+      f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}"
+    )
   if str(FOLDER) not in sys.path:
     sys.path.append(str(FOLDER))
   cls = importlib.import_module(f'{name}.{name}_dataset_builder').Builder
   known = [c.name for c in cls.BUILDER_CONFIGS]
   if config.dataset.config and config.dataset.config not in known:
-    raise UserError(f"config.dataset.config: {name} has no configuration '{config.dataset.config}': "
-                    f"expected one of {', '.join(known)}")
-  return cls(config=config.dataset.config or None, data_dir=config.dataset.data_dir or None, file_format=FILE_FORMAT)
+    raise UserError(
+      f"config.dataset.config: {name} has no configuration '{config.dataset.config}': "
+      f'expected one of {", ".join(known)}'
+    )
+  return cls(
+    config=config.dataset.config or None,
+    data_dir=config.dataset.data_dir or None,
+    file_format=FILE_FORMAT,
+  )
 
 
 def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   """Writes the data set where it is missing, and returns its builder."""
   ready = builder(config)
+  tfds.disable_progress_bar()  # builders that take long show their own
   ready.download_and_prepare()
   return ready
 
@@ -71,20 +81,22 @@ class Clips:
 
 
 def train_batches(source, config: ml_collections.ConfigDict) -> grain.DatasetIterator:
-  """Endless batches of this process: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch].
+  """Endless batches of this process: 'video' uint8 [batch, time, height, width, 3], 'label' int32
+  [batch].
 
-  Every epoch is a new permutation, a function of the seed. All processes go through one order and take every n-th
-  clip of it, so that the global batch does not depend on their number. `get_state` and `set_state` of the result
-  give the position.
+  Every epoch is a new permutation, a function of the seed. All processes go through one order and
+  take every n-th clip of it, so that the global batch does not depend on their number. `get_state`
+  and `set_state` of the result give the position.
   """
   dataset = grain.MapDataset.source(Clips(source)).seed(config.seed).shuffle().repeat()
-  dataset = dataset[jax.process_index()::jax.process_count()]
+  dataset = dataset[jax.process_index() :: jax.process_count()]
   dataset = dataset.batch(parallel.local_batch_size(config.batch_size), drop_remainder=True)
   return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
 def test_batches(source, batch_size: int) -> Iterator[tuple[Mapping[str, np.ndarray], int]]:
-  """All clips once and in order. The last batch is filled up with its first clip, so that one shape is compiled.
+  """All clips once and in order. The last batch is filled up with its first clip, so that one
+  shape is compiled.
 
   Yields:
     A batch with every feature of the data set, and how many of its clips count.

@@ -15,11 +15,12 @@ from fevgan_jax import checkpoint, data, media, models
 from fevgan_jax.metrics import image
 from fevgan_jax.system import NUM_LABELS
 
-# What is measured against the real clip: the generated one, and two anchors without which a number means little.
+# What is measured against the real clip: the generated one, and two anchors without which a number
+# means little.
 ROWS = {
-    'generated': 'the generated clip',
-    'still': 'the input frame, repeated',
-    'other_label': 'a real clip of the same person with another label',
+  'generated': 'the generated clip',
+  'still': 'the input frame, repeated',
+  'other_label': 'a real clip of the same person with another label',
 }
 METRICS = {'psnr': 'PSNR (dB)', 'ssim': 'SSIM'}
 
@@ -44,38 +45,63 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   others = OtherLabel(source)
 
   clips = []
-  for start, (batch, count) in enumerate(tqdm(
-      data.test_batches(source, config.eval_batch_size), unit='batch', disable=None,
-      total=-(-len(source) // config.eval_batch_size))):
+  for start, (batch, count) in enumerate(
+    tqdm(
+      data.test_batches(source, config.eval_batch_size),
+      unit='batch',
+      disable=None,
+      total=-(-len(source) // config.eval_batch_size),
+    )
+  ):
     real, label = batch['video'], batch['label']
     first = start * config.eval_batch_size
     candidates = {
-        'generated': generate(real[:, 0], label, jax.random.fold_in(jax.random.key(0), start)),
-        'still': np.repeat(real[:, :1], real.shape[1], axis=1),
-        'other_label': others.batch(first, count, len(real)),
+      'generated': generate(real[:, 0], label, jax.random.fold_in(jax.random.key(0), start)),
+      'still': np.repeat(real[:, :1], real.shape[1], axis=1),
+      'other_label': others.batch(first, count, len(real)),
     }
-    scores = {row: jax.device_get(measure(real, candidate)) for row, candidate in candidates.items()}
+    scores = {
+      row: jax.device_get(measure(real, candidate)) for row, candidate in candidates.items()
+    }
     for i in range(count):
-      clips.append({
-          'subject': batch['subject'][i].decode(), 'take': batch['take'][i].decode(),
+      clips.append(
+        {
+          'subject': batch['subject'][i].decode(),
+          'take': batch['take'][i].decode(),
           'label': labels[label[i]],
-          **{row: {metric: float(score[metric][i]) for metric in METRICS} for row, score in scores.items()}})
+          **{
+            row: {metric: float(score[metric][i]) for metric in METRICS}
+            for row, score in scores.items()
+          },
+        }
+      )
 
   result = {
-      'system': config.system, 'dataset': builder.info.full_name, 'split': 'test', 'step': step,
-      'clips': len(clips), 'people': len({clip['subject'] for clip in clips}),
-      'protocol': 'per frame on [0, 1], mean over frames 1 to the last, then over clips; '
-                  'SSIM 11x11 Gaussian, sigma 1.5, valid window',
-      'mean': {row: mean_scores(clips, row) for row in ROWS},
-      'by_label': {name: {row: mean_scores([c for c in clips if c['label'] == name], row) for row in ROWS}
-                   for name in labels},
-      'per_clip': clips,
+    'system': config.system,
+    'dataset': builder.info.full_name,
+    'split': 'test',
+    'step': step,
+    'clips': len(clips),
+    'people': len({clip['subject'] for clip in clips}),
+    'protocol': 'per frame on [0, 1], mean over frames 1 to the last, then over clips; '
+    'SSIM 11x11 Gaussian, sigma 1.5, valid window',
+    'mean': {row: mean_scores(clips, row) for row in ROWS},
+    'by_label': {
+      name: {row: mean_scores([c for c in clips if c['label'] == name], row) for row in ROWS}
+      for name in labels
+    },
+    'per_clip': clips,
   }
   with media.replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1) + '\n')
   write_samples(generate, source, labels, workdir / 'samples')
-  logging.info('step %d on %d clips of %d unseen people\n%s',
-               step, result['clips'], result['people'], table(result))
+  logging.info(
+    'step %d on %d clips of %d unseen people\n%s',
+    step,
+    result['clips'],
+    result['people'],
+    table(result),
+  )
   return result
 
 
@@ -91,25 +117,34 @@ def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collec
 
 @jax.jit
 def measure(real: jax.Array, candidate: jax.Array) -> dict[str, jax.Array]:
-  """PSNR and SSIM of clips uint8 [batch, time, height, width, 3], without the first frame: [batch] each."""
+  """PSNR and SSIM of clips uint8 [batch, time, height, width, 3], without the first frame: [batch]
+  each."""
   real, candidate = (clip[:, 1:].astype(jnp.float32) / 255 for clip in (real, candidate))
   return {'psnr': image.clip_psnr(real, candidate), 'ssim': image.ssim(real, candidate).mean(-1)}
 
 
 class OtherLabel:
-  """For each clip of a split, a real clip of the same person with the next label that this person has."""
+  """For each clip of a split, a real clip of the same person with the next label that this person
+  has."""
 
   def __init__(self, source):
     self._source = source
-    keys = [(clip['subject'], int(clip['label'])) for clip in (source[i] for i in range(len(source)))]
+    keys = [
+      (clip['subject'], int(clip['label'])) for clip in (source[i] for i in range(len(source)))
+    ]
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
     self._other = [
-        next(first[subject, (label + k) % NUM_LABELS] for k in range(1, NUM_LABELS + 1)
-             if (subject, (label + k) % NUM_LABELS) in first)
-        for subject, label in keys]
+      next(
+        first[subject, (label + k) % NUM_LABELS]
+        for k in range(1, NUM_LABELS + 1)
+        if (subject, (label + k) % NUM_LABELS) in first
+      )
+      for subject, label in keys
+    ]
 
   def batch(self, start: int, count: int, size: int) -> np.ndarray:
-    """uint8 [size, time, height, width, 3] for clips start to start + count, filled up as `data.test_batches`."""
+    """uint8 [size, time, height, width, 3] for clips start to start + count, filled up as
+    `data.test_batches`."""
     videos = [self._source[self._other[i]]['video'] for i in range(start, start + count)]
     return np.stack(videos + videos[:1] * (size - count))
 
@@ -127,8 +162,11 @@ def table(result: dict) -> str:
   return '\n'.join(lines)
 
 
-def write_samples(generate, source, labels: list[str], folder: pathlib.Path, people: int = 3) -> None:
-  """test.png: the six expressions of unseen people; test.gif: the same, moving, under the real clips."""
+def write_samples(
+  generate, source, labels: list[str], folder: pathlib.Path, people: int = 3
+) -> None:
+  """test.png: the six expressions of unseen people; test.gif: the same, moving, under the real
+  clips."""
   chosen = {}
   for i in range(len(source)):
     clip = source[i]
@@ -137,7 +175,9 @@ def write_samples(generate, source, labels: list[str], folder: pathlib.Path, peo
   names, rows, sheets, inputs, sheet_names = [], [], [], [], []
   for subject, clips in list(chosen.items())[:people]:
     image_ = clips[0]['video'][0]
-    fake = np.asarray(generate(np.stack([image_] * NUM_LABELS), np.arange(NUM_LABELS), jax.random.key(0)))
+    fake = np.asarray(
+      generate(np.stack([image_] * NUM_LABELS), np.arange(NUM_LABELS), jax.random.key(0))
+    )
     rows += [np.stack([clips[k]['video'] for k in range(NUM_LABELS)]), fake]
     names += [f'{subject.decode()}\nreal', f'{subject.decode()}\ngenerated']
     sheets.append(fake)
@@ -145,5 +185,7 @@ def write_samples(generate, source, labels: list[str], folder: pathlib.Path, peo
     sheet_names += [f'{subject.decode()}\n{label}' for label in labels]
   if not rows:
     return
-  media.write_png(folder / 'test.png', media.sheet(np.concatenate(sheets), sheet_names, inputs=np.stack(inputs)))
+  media.write_png(
+    folder / 'test.png', media.sheet(np.concatenate(sheets), sheet_names, inputs=np.stack(inputs))
+  )
   media.write_gif(folder / 'test.gif', media.grid(np.stack(rows), names, labels))

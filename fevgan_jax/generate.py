@@ -14,8 +14,13 @@ from fevgan_jax.faces import detect
 EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
 
 
-def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, photograph: str, expression: str,
-             output: pathlib.Path) -> list[pathlib.Path]:
+def generate(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path | None,
+  photograph: str,
+  expression: str,
+  output: pathlib.Path,
+) -> list[pathlib.Path]:
   """Animates the face of a photograph.
 
   Args:
@@ -23,7 +28,8 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, ph
     workdir: of a training run, or None for the weights that come with the project.
     photograph: a picture file with a face.
     expression: one of EXPRESSIONS, or 'all'.
-    output: folder for input.png, EXPRESSION.mp4, EXPRESSION.gif and EXPRESSION.png, and for 'all' a sheet too.
+    output: folder for input.png, EXPRESSION.mp4, EXPRESSION.gif and EXPRESSION.png, and for 'all'
+      a sheet too.
 
   Returns:
     The files written.
@@ -32,7 +38,9 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, ph
     UserError: no face, an unknown expression, no weights, or an output that cannot be written.
   """
   if expression != 'all' and expression not in EXPRESSIONS:
-    raise UserError(f"--expression: '{expression}', expected one of {', '.join(EXPRESSIONS)}, or all")
+    raise UserError(
+      f"--expression: '{expression}', expected one of {', '.join(EXPRESSIONS)}, or all"
+    )
   chosen = EXPRESSIONS if expression == 'all' else (expression,)
   if workdir is None:
     variables, saved = pretrained.load()
@@ -45,8 +53,11 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, ph
   encoder, frozen = models.load_identity(config)
   system = models.build(config, encoder)
   labels = np.array([EXPRESSIONS.index(name) for name in chosen])
-  clips = np.asarray(jax.jit(system.generate)(
-      variables, frozen, np.stack([face] * len(chosen)), labels, jax.random.key(0)))
+  clips = np.asarray(
+    jax.jit(system.generate)(
+      variables, frozen, np.stack([face] * len(chosen)), labels, jax.random.key(0)
+    )
+  )
 
   files = [output / 'input.png']
   for name, clip in zip(chosen, clips):

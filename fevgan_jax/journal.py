@@ -1,4 +1,5 @@
-"""What a run says about itself: metrics.jsonl, one object per line, and the same as TensorBoard events."""
+"""What a run says about itself: metrics.jsonl, one object per line, and the same as TensorBoard
+events."""
 
 import json
 import pathlib
@@ -10,22 +11,20 @@ import tensorboardX
 from fevgan_jax.errors import UserError
 
 
-class NonFinite(UserError):
-  """A loss became infinite or not a number."""
-
-
 class Journal:
   """Collects the metrics of steps, and writes their means.
 
   Args:
     workdir: where metrics.jsonl and the events go.
-    done: steps of the checkpoint that the run continues from; lines beyond it are cut off, they are made again.
+    done: steps of the checkpoint that the run continues from; lines beyond it are cut off, they
+      are made again.
     process: only process 0 writes; the others check.
   """
 
   def __init__(self, workdir: pathlib.Path, done: int, process: int = 0):
     self._path = workdir / 'metrics.jsonl'
     self._writes = process == 0
+    self._running: tuple[int, dict] | None = None
     self._steps: list[dict[str, float]] = []
     self._last = done
     self._time = time.monotonic()
@@ -34,25 +33,35 @@ class Journal:
       self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=done + 1)
 
   def add(self, step: int, metrics: dict) -> None:
-    """Waits for a step's metrics.
+    """Takes a step's metrics, and waits for those of the step before.
+
+    One step stays in flight: the device is kept busy, and a CPU's thread pool is not flooded with
+    launches that wait for each other.
 
     Raises:
-      NonFinite: one of them is not finite; names the step.
+      UserError: a metric of the step before is not finite.
     """
-    values = {name: float(np.asarray(value)) for name, value in metrics.items()}
-    broken = [name for name, value in values.items() if not np.isfinite(value)]
-    if broken:
-      raise NonFinite(f"step {step}: {', '.join(sorted(broken))} not finite; the last checkpoint is kept: "
-                      'lower config.optimizer.learning_rate and name another --workdir')
-    self._steps.append(values)
-    self._last = step
+    running, self._running = self._running, (step, metrics)
+    self._collect(running)
+
+  def check(self) -> None:
+    """Waits for the last step.
+
+    Raises:
+      UserError: one of its metrics is not finite.
+    """
+    running, self._running = self._running, None
+    self._collect(running)
 
   def write(self) -> None:
     """One line with the means since the last one."""
+    self.check()
     if not self._steps:
       return
     now = time.monotonic()
-    means = {name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]}
+    means = {
+      name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]
+    }
     means['seconds_per_step'] = (now - self._time) / len(self._steps)
     self._time, self._steps = now, []
     self.write_scalars(self._last, means)
@@ -65,6 +74,20 @@ class Journal:
     for name, value in values.items():
       self._events.add_scalar(name, value, step)
     self._events.flush()
+
+  def _collect(self, running: tuple[int, dict] | None) -> None:
+    if running is None:
+      return
+    step, metrics = running
+    values = {name: float(np.asarray(value)) for name, value in metrics.items()}
+    broken = [name for name, value in values.items() if not np.isfinite(value)]
+    if broken:
+      raise UserError(
+        f'step {step}: {", ".join(sorted(broken))} not finite; the last checkpoint is kept: '
+        'lower config.optimizer.learning_rate and name another --workdir'
+      )
+    self._steps.append(values)
+    self._last = step
 
   def close(self) -> None:
     if self._writes:

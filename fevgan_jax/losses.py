@@ -1,4 +1,5 @@
-"""The terms of the objective, one equation of the paper each. All are means, so that weights do not depend on sizes."""
+"""The terms of the objective, one equation of the paper each. All are means, so that weights do
+not depend on sizes."""
 
 import chex
 import jax
@@ -27,12 +28,14 @@ def critic_loss(real_logits: Array, fake_logits: Array) -> Array:
 
 
 def adversarial_loss(fake_logits: Array) -> Array:
-  """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch] -> scalar, at least 0."""
+  """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch] -> scalar, at
+  least 0."""
   return optax.sigmoid_binary_cross_entropy(fake_logits, jnp.ones_like(fake_logits)).mean()
 
 
 def reconstruction_loss(real: Array, fake: Array) -> Array:
-  """Mean |real - fake| over a clip, eq. (4). Two [batch, time, height, width, 3] in [-1, 1] -> scalar."""
+  """Mean |real - fake| over a clip, eq. (4). Two [batch, time, height, width, 3] in [-1, 1] ->
+  scalar."""
   chex.assert_equal_shape([real, fake])
   return jnp.abs(real - fake).mean()
 

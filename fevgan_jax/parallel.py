@@ -1,11 +1,9 @@
-"""Devices and processes: the only file that knows pmap, axis names, meshes and allocators.
+"""Devices and processes: the only file that knows pmap, axis names and meshes.
 
-The state has no device axis: `replicate` places it on every local device, the step takes and returns it whole.
-`jax.pmap` averages over the devices of all processes.
+The state has no device axis: `replicate` places it on every local device, the step takes and
+returns it whole. `jax.pmap` averages over the devices of all processes.
 """
 
-import ctypes
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +17,8 @@ PyTree = Any
 
 
 def replicate(tree: PyTree) -> PyTree:
-  """Places a tree on every local device. Needed after creation and after every restore: pmap compiles once
-  for arrays that are placed as it returns them, and may donate them."""
+  """Places a tree on every local device. Needed after creation and after every restore: pmap
+  compiles once for arrays that are placed as it returns them, and may donate them."""
   mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
   return jax.device_put(tree, jax.NamedSharding(mesh, jax.P()))
 
@@ -32,11 +30,14 @@ def shard(batch: PyTree) -> PyTree:
 
 
 def pmap_step(step: Callable) -> Callable:
-  """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard` makes it.
+  """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard`
+  makes it.
 
   The old state is given up to the new one.
   """
-  return jax.pmap(step, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,))
+  return jax.pmap(
+    step, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,)
+  )
 
 
 def local_batch_size(batch_size: int) -> int:
@@ -46,8 +47,10 @@ def local_batch_size(batch_size: int) -> int:
     UserError: the batch cannot be split evenly.
   """
   if batch_size < 1 or batch_size % jax.device_count():
-    raise UserError(f'config.batch_size: {batch_size} cannot be split over {jax.device_count()} devices: '
-                    'give a multiple of it')
+    raise UserError(
+      f'config.batch_size: {batch_size} cannot be split over {jax.device_count()} devices: '
+      'give a multiple of it'
+    )
   return batch_size // jax.process_count()
 
 
@@ -59,18 +62,3 @@ def fetch(tree: PyTree) -> PyTree:
 def is_main() -> bool:
   """Whether this process writes logs and samples."""
   return jax.process_index() == 0
-
-
-def keep_freed_memory() -> None:
-  """Tells glibc to keep freed memory. Call before JAX starts its threads.
-
-  A step on a CPU frees and takes over a gigabyte; by default every page of it goes back to the kernel and is
-  cleared anew.
-  """
-  if sys.platform != 'linux':
-    return
-  libc = ctypes.CDLL(None)
-  if hasattr(libc, 'mallopt'):  # musl has none
-    arena_max, mmap_max, trim_threshold, top_pad = -8, -4, -1, -2  # malloc.h
-    for option, value in ((arena_max, 1), (mmap_max, 0), (trim_threshold, -1), (top_pad, 2**28)):
-      libc.mallopt(option, value)

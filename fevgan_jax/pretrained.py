@@ -1,4 +1,5 @@
-"""The generator that comes with the project: half-precision arrays and their config in one safetensors file."""
+"""The generator that comes with the project: half-precision arrays and their config in one
+safetensors file."""
 
 import json
 import pathlib

@@ -14,8 +14,10 @@ Metrics = dict[str, Array]
 
 
 def train_step(
-    system: System, state: TrainState, frozen, batch: Mapping[str, Array], rng: Array) -> tuple[TrainState, Metrics]:
-  """One pass of Algorithm 1: the critics on real and generated clips, then the generator against them.
+  system: System, state: TrainState, frozen, batch: Mapping[str, Array], rng: Array
+) -> tuple[TrainState, Metrics]:
+  """One pass of Algorithm 1: the critics on real and generated clips, then the generator against
+  them.
 
   Gradients and metrics are averaged over `system.axis_name` where one is set.
 
@@ -37,9 +39,14 @@ def train_step(
 
   def generate(params) -> tuple[Generated, dict]:
     return system.generator.apply(
-        {'params': params, 'batch_stats': state.generator.batch_stats},
-        example.image, example.label, example.features, train=True,
-        rngs={'noise': noise_key}, mutable=['batch_stats'])
+      {'params': params, 'batch_stats': state.generator.batch_stats},
+      example.image,
+      example.label,
+      example.features,
+      train=True,
+      rngs={'noise': noise_key},
+      mutable=['batch_stats'],
+    )
 
   # Lines 6 and 7: one forward pass serves both updates.
   generated, pull_back, mutated = jax.vjp(generate, state.generator.params, has_aux=True)
@@ -48,7 +55,8 @@ def train_step(
   critics, metrics = {}, {}
   for name, critic in system.critics.items():
     critics[name], metrics[f'{name}/loss'] = update_critic(
-        system, critic, state.critics[name], example, generated, view_key)
+      system, critic, state.critics[name], example, generated, view_key
+    )
 
   # Lines 12 to 15: the generator, judged by the critics as they now are.
   def objective(generated: Generated) -> tuple[Array, Metrics]:
@@ -57,14 +65,22 @@ def train_step(
   gradients, terms = jax.grad(objective, has_aux=True)(generated)
   (gradients,) = pull_back(gradients)
   generator = update(
-      state.generator, average(system, gradients), mutated.get('batch_stats', {}), system.optimizer)
+    state.generator, average(system, gradients), mutated.get('batch_stats', {}), system.optimizer
+  )
   metrics = average(system, metrics | terms)
   return TrainState(state.step + 1, generator, critics), metrics
 
 
-def update_critic(system: System, critic: Critic, network: NetworkState, example: Example,
-                  generated: Generated, view_key: Array) -> tuple[NetworkState, Array]:
-  """Line 10 and 11: real and generated clips in two passes, each normalised by its own batch's statistics."""
+def update_critic(
+  system: System,
+  critic: Critic,
+  network: NetworkState,
+  example: Example,
+  generated: Generated,
+  view_key: Array,
+) -> tuple[NetworkState, Array]:
+  """Line 10 and 11: real and generated clips in two passes, each normalised by its own batch's
+  statistics."""
   real, fake = (critic.view(video, view_key) for video in (example.video, generated.video))
 
   def loss(params):
@@ -76,17 +92,31 @@ def update_critic(system: System, critic: Critic, network: NetworkState, example
   return update(network, average(system, gradients), stats, critic.optimizer), value
 
 
-def generator_objective(system: System, critics: Mapping[str, NetworkState], frozen, example: Example,
-                        generated: Generated, view_key: Array) -> tuple[Array, Metrics]:
-  """Line 14, eq. (1): the critics' verdict and the weighted terms. The critics' statistics stay as they are."""
-  total, values = 0., {}
+def generator_objective(
+  system: System,
+  critics: Mapping[str, NetworkState],
+  frozen,
+  example: Example,
+  generated: Generated,
+  view_key: Array,
+) -> tuple[Array, Metrics]:
+  """Line 14, eq. (1): the critics' verdict and the weighted terms. The critics' statistics stay as
+  they are."""
+  total, values = 0.0, {}
   for name, critic in system.critics.items():
-    logits, _ = judge(critic, critics[name].params, critics[name].batch_stats,
-                      critic.view(generated.video, view_key), example.label)
+    logits, _ = judge(
+      critic,
+      critics[name].params,
+      critics[name].batch_stats,
+      critic.view(generated.video, view_key),
+      example.label,
+    )
     values[f'generator/{name}'] = losses.adversarial_loss(logits)
     total += system.adversarial_weight * values[f'generator/{name}']
   for name, term in system.terms.items():
-    values[f'generator/{name}'] = term.loss(example, generated, lambda image: system.encode(frozen, image))
+    values[f'generator/{name}'] = term.loss(
+      example, generated, lambda image: system.encode(frozen, image)
+    )
     total += term.weight * values[f'generator/{name}']
   return total, values | {'generator/loss': total}
 
@@ -94,7 +124,8 @@ def generator_objective(system: System, critics: Mapping[str, NetworkState], fro
 def judge(critic: Critic, params, batch_stats, view: Array, label: Array) -> tuple[Array, dict]:
   """A critic's logits [batch] in training mode, and its statistics after this batch."""
   logits, mutated = critic.module.apply(
-      {'params': params, 'batch_stats': batch_stats}, view, label, train=True, mutable=['batch_stats'])
+    {'params': params, 'batch_stats': batch_stats}, view, label, train=True, mutable=['batch_stats']
+  )
   return logits, mutated.get('batch_stats', {})
 
 

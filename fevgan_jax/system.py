@@ -1,7 +1,7 @@
 """What a system is: a generator, its critics, and the terms of the generator's objective.
 
-A description without state. `step.train_step` needs nothing else, so that a new system is one file in
-`models/` and the step, the loop and the evaluation stay as they are.
+A description without state. `step.train_step` needs nothing else, so that a new system is one file
+in `models/` and the step, the loop and the evaluation stay as they are.
 """
 
 import dataclasses
@@ -26,8 +26,10 @@ class Example:
   Attributes:
     video: [batch, time, height, width, 3] in [-1, 1], the real clip.
     label: [batch, 6], one-hot.
-    features: [batch, 4, 4, channels] of the first frame, by the frozen face network; None without one.
+    features: [batch, 4, 4, channels] of the first frame, by the frozen face network; None without
+      one.
   """
+
   video: Array
   label: Array
   features: Array | None
@@ -40,7 +42,9 @@ class Example:
 
 @flax.struct.dataclass
 class Generated:
-  """What a generator returns: video [batch, time, height, width, 3] in [-1, 1], and named extras for the terms."""
+  """What a generator returns: video [batch, time, height, width, 3] in [-1, 1], and named extras
+  for the terms."""
+
   video: Array
   extras: dict[str, Array] = flax.struct.field(default_factory=dict)
 
@@ -60,6 +64,7 @@ class Critic:
     optimizer: updates its parameters.
     view: (video, rng) -> what of the clip it judges.
   """
+
   module: nn.Module
   optimizer: optax.GradientTransformation
   view: Callable[[Array, Array], Array] = whole_clip
@@ -74,6 +79,7 @@ class Term:
     loss: (example, generated, encode) -> scalar, `encode` being the frozen face network,
       [batch, height, width, 3] -> [batch, 4, 4, channels].
   """
+
   weight: float
   loss: Callable[[Example, Generated, Callable[[Array], Array]], Array]
 
@@ -83,8 +89,8 @@ class System:
   """Everything that training needs to know.
 
   Attributes:
-    generator: module, (image, one-hot label, features, train) -> Generated; draws noise, if any, from the
-      random stream 'noise'.
+    generator: module, (image, one-hot label, features, train) -> Generated; draws noise, if any,
+      from the random stream 'noise'.
     optimizer: updates the generator's parameters.
     critics: by name.
     terms: by name.
@@ -92,6 +98,7 @@ class System:
     identity: the frozen face network; its parameters are an argument of the step. None without one.
     axis_name: the device axis over which statistics and gradients are averaged; None on one device.
   """
+
   generator: nn.Module
   optimizer: optax.GradientTransformation
   critics: Mapping[str, Critic]
@@ -107,7 +114,9 @@ class System:
   def example(self, frozen, batch: Mapping[str, Array]) -> Example:
     """A batch as stored (uint8 video, integer label) to what the networks see."""
     video = to_signed(batch['video'])
-    return Example(video, jax.nn.one_hot(batch['label'], NUM_LABELS), self.encode(frozen, video[:, 0]))
+    return Example(
+      video, jax.nn.one_hot(batch['label'], NUM_LABELS), self.encode(frozen, video[:, 0])
+    )
 
   def generate(self, variables, frozen, images: Array, labels: Array, rng: Array) -> Array:
     """Clips for use, not for training: stored statistics, nothing updated.
@@ -125,7 +134,8 @@ class System:
     images = to_signed(images)
     label = jax.nn.one_hot(labels, NUM_LABELS)
     generated = self.generator.apply(
-        variables, images, label, self.encode(frozen, images), train=False, rngs={'noise': rng})
+      variables, images, label, self.encode(frozen, images), train=False, rngs={'noise': rng}
+    )
     return to_uint8(generated.video)
 
 

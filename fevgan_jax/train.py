@@ -22,15 +22,23 @@ from fevgan_jax.system import NUM_LABELS, System
 
 # A run may be continued with other values of these; any other change needs a new workdir.
 MAY_CHANGE = (
-    'epochs', 'log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept', 'eval_batch_size',
-    'dataset.data_dir', 'identity.weights')
+  'epochs',
+  'log_every',
+  'sample_every',
+  'checkpoint_every',
+  'checkpoints_kept',
+  'eval_batch_size',
+  'dataset.data_dir',
+  'identity.weights',
+)
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
   """Prepares the data, trains from the newest checkpoint or from scratch, and evaluates.
 
-  Leaves config.json, metrics.jsonl, TensorBoard events, checkpoints/, samples/ and evaluation.json in `workdir`.
-  Two runs of one config end in the same parameters, bit for bit, whether or not one was interrupted.
+  Leaves config.json, metrics.jsonl, TensorBoard events, checkpoints/, samples/ and evaluation.json
+  in `workdir`. Two runs of one config end in the same parameters, bit for bit, whether or not one
+  was interrupted.
 
   Returns:
     The state after the last step.
@@ -51,36 +59,36 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
   train_step = parallel.pmap_step(
-      lambda state, frozen, batch, rng: step.train_step(system, state, frozen, batch, rng))
+    lambda state, frozen, batch, rng: step.train_step(system, state, frozen, batch, rng)
+  )
 
-  with (checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
-        Terminator() as terminator):
+  with (
+    checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
+    Terminator() as terminator,
+  ):
     restored = checkpoints.restore(current)
     if restored:
       current, position = restored
       batches.set_state(position)
     current = parallel.replicate(current)
     done = int(current.step)
-    sampler = Sampler(system, frozen, builder.as_data_source('test'), data.labels(builder), workdir / 'samples')
+    sampler = Sampler(
+      system, frozen, builder.as_data_source('test'), data.labels(builder), workdir / 'samples'
+    )
     journal = Journal(workdir, done, jax.process_index())
-    pending = []  # metrics of steps that may still be running
     for number in progress(done, last_step, config.batch_size):
-      batch = parallel.shard(next(batches))
-      current, metrics = train_step(current, frozen, batch, rng)
-      pending.append((number, metrics))
-      if len(pending) > 1:  # one step stays in flight; waiting for the others keeps a CPU's thread pool from a deadlock
-        journal.add(*pending.pop(0))
-      due = number == last_step or terminator.received
-      if due or number % config.checkpoint_every == 0 or number % config.log_every == 0:
-        while pending:
-          journal.add(*pending.pop(0))
-        if number % config.log_every == 0 or due:
-          journal.write()
-      if due or number % config.sample_every == 0 or number == 1:
+      current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
+      journal.add(number, metrics)
+      stopping = terminator.received
+      last = stopping or number == last_step
+      if last or number % config.log_every == 0:
+        journal.write()
+      if last or number % config.sample_every == 0 or number == 1:
         journal.write_scalars(number, sampler(current))
-      if due or number % config.checkpoint_every == 0:
+      if last or number % config.checkpoint_every == 0:
+        journal.check()  # never save a state that is not finite
         checkpoints.save(current, batches.get_state(), config.to_dict())
-      if terminator.received:
+      if stopping:
         logging.warning('SIGTERM: saved step %d', number)
         raise SystemExit(128 + signal.SIGTERM)
     journal.close()
@@ -89,12 +97,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   return current
 
 
-def create_state(system: System, frozen, config: ml_collections.ConfigDict, clip: dict) -> TrainState:
+def create_state(
+  system: System, frozen, config: ml_collections.ConfigDict, clip: dict
+) -> TrainState:
   """A fresh state for clips like this one, as a function of the seed."""
   batch = {'video': jnp.asarray(clip['video'])[None], 'label': jnp.zeros(1, jnp.int32)}
 
   def create(frozen, batch, rng) -> TrainState:
     return state.create(system, system.example(frozen, batch), rng)
+
   return jax.jit(create)(frozen, batch, jax.random.key(config.seed))
 
 
@@ -106,11 +117,16 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """
   path = workdir / 'config.json'
   if path.exists() and (workdir / 'checkpoints').is_dir():
-    old, new = (flax.traverse_util.flatten_dict(tree, sep='.') for tree in (json.loads(path.read_text()), config))
+    old, new = (
+      flax.traverse_util.flatten_dict(tree, sep='.')
+      for tree in (json.loads(path.read_text()), config)
+    )
     for key in sorted(old.keys() | new.keys()):
       if key not in MAY_CHANGE and old.get(key) != new.get(key):
-        raise UserError(f"{workdir}: holds a run with config.{key} = {old.get(key)!r}, not {new.get(key)!r}: "
-                        'name another --workdir, or give the same value')
+        raise UserError(
+          f'{workdir}: holds a run with config.{key} = {old.get(key)!r}, not {new.get(key)!r}: '
+          'name another --workdir, or give the same value'
+        )
   with media.replacing(path) as temporary:
     pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
 
@@ -118,8 +134,13 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
 def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
   """Numbers of the steps to come, with a bar on a terminal and lines elsewhere."""
   start, last_line = time.monotonic(), time.monotonic()
-  with tqdm(total=last_step, initial=done, unit='step', dynamic_ncols=True,
-            disable=None if parallel.is_main() else True) as bar:
+  with tqdm(
+    total=last_step,
+    initial=done,
+    unit='step',
+    dynamic_ncols=True,
+    disable=None if parallel.is_main() else True,
+  ) as bar:
     for number in range(done + 1, last_step + 1):
       yield number
       bar.update()
@@ -128,8 +149,13 @@ def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
       bar.set_postfix_str(f'{speed * batch_size:.1f} clips/s', refresh=False)
       if bar.disable and now - last_line > 30:
         last_line = now
-        logging.info('step %d of %d, %.1f clips/s, %d s left',
-                     number, last_step, speed * batch_size, (last_step - number) / speed)
+        logging.info(
+          'step %d of %d, %.1f clips/s, %d s left',
+          number,
+          last_step,
+          speed * batch_size,
+          (last_step - number) / speed,
+        )
 
 
 class Terminator:
@@ -152,26 +178,33 @@ class Terminator:
 class Sampler:
   """Draws the six expressions of a few held-out people, and measures whether the label is heard."""
 
-  def __init__(self, system: System, frozen, source, labels: list[str], folder: pathlib.Path, people: int = 2):
+  def __init__(
+    self, system: System, frozen, source, labels: list[str], folder: pathlib.Path, people: int = 2
+  ):
     clips = first_of_each_person(source, people)
-    self._names = [f"{clip['subject'].decode()}\n{label}" for clip in clips for label in labels]
+    self._names = [f'{clip["subject"].decode()}\n{label}' for clip in clips for label in labels]
     self._images = np.repeat(np.stack([clip['video'][0] for clip in clips]), NUM_LABELS, axis=0)
-    self._labels = np.tile(np.arange(NUM_LABELS), people)
+    self._labels = np.tile(np.arange(NUM_LABELS), len(clips))
     self._frozen = frozen
     self._folder = folder
     self._generate = jax.jit(system.generate)
 
   def __call__(self, current: TrainState) -> dict[str, float]:
-    """Writes samples/NNNNNN.png. Returns the mean difference between two labels' videos of one person, and between
-    two people's videos of one label, in [0, 255]."""
-    clips = np.asarray(self._generate(
-        current.generator.variables, self._frozen, self._images, self._labels, jax.random.key(0)))
+    """Writes samples/NNNNNN.png. Returns the mean difference between two labels' videos of one
+    person, and between two people's videos of one label, in [0, 255]."""
+    clips = np.asarray(
+      self._generate(
+        current.generator.variables, self._frozen, self._images, self._labels, jax.random.key(0)
+      )
+    )
     if parallel.is_main():
       page = media.sheet(clips, self._names, inputs=self._images)
       media.write_png(self._folder / f'{int(current.step):06d}.png', page)
     clips = clips.reshape(-1, NUM_LABELS, *clips.shape[1:]).astype(np.float32)
-    return {'samples/difference_of_labels': mean_difference(clips, 1),
-            'samples/difference_of_people': mean_difference(clips, 0)}
+    return {
+      'samples/difference_of_labels': mean_difference(clips, 1),
+      'samples/difference_of_people': mean_difference(clips, 0),
+    }
 
 
 def mean_difference(clips: np.ndarray, axis: int) -> float:

@@ -3,9 +3,14 @@
 import os
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
-os.environ.setdefault('NPROC', '16')  # threads of XLA's pool: fewer than devices and cores ask for, and it deadlocks
-os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+os.environ.setdefault(
+  'NPROC', '16'
+)  # threads of XLA's pool: fewer than devices and cores ask for, and it deadlocks
+os.environ['XLA_FLAGS'] = (
+  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+)
 
+import jax  # noqa: E402
 import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -13,6 +18,9 @@ from absl import flags  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
 
+jax.config.update(
+  'jax_disable_most_optimizations', True
+)  # compile time is most of the suite's time
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 
 
@@ -42,4 +50,7 @@ def config(data_dir) -> ml_collections.ConfigDict:
 def batch() -> dict[str, np.ndarray]:
   """Four random clips."""
   rng = np.random.default_rng(0)
-  return {'video': rng.integers(0, 256, (4, 32, 64, 64, 3), np.uint8), 'label': np.array([0, 1, 4, 5], np.int32)}
+  return {
+    'video': rng.integers(0, 256, (4, 32, 64, 64, 3), np.uint8),
+    'label': np.array([0, 1, 4, 5], np.int32),
+  }

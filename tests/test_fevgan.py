@@ -17,17 +17,22 @@ def count(tree) -> int:
 
 
 def shapes_of(config, channels: int):
-  """Shapes of the generator's and the critic's variables and outputs, without computing anything."""
+  """Shapes of the generator's and the critic's variables and outputs, without computing
+  anything."""
   system = models.build(config, None)
   images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
   labels = jax.ShapeDtypeStruct((2, 6), jnp.float32)
   features = jax.ShapeDtypeStruct((2, 4, 4, channels), jnp.float32) if channels else None
 
   def both(images, labels, features):
-    generated, g = system.generator.init_with_output(jax.random.key(0), images, labels, features, train=False)
+    generated, g = system.generator.init_with_output(
+      jax.random.key(0), images, labels, features, train=False
+    )
     logits, d = system.critics['critic'].module.init_with_output(
-        jax.random.key(0), generated.video, labels, train=False)
+      jax.random.key(0), generated.video, labels, train=False
+    )
     return generated.video, logits, g, d
+
   return jax.eval_shape(both, images, labels, features)
 
 
@@ -37,11 +42,13 @@ def test_shapes_and_sizes_at_the_narrow_reading():
   video, logits, generator, critic = shapes_of(config, channels=1024)
   assert video.shape == (2, 32, 64, 64, 3)
   assert logits.shape == (2,)
-  # G_dec, without the biases that batch normalisation makes idle: (1024 + 512 + 6) * 512 * 2 for the first layer,
-  # then 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3, and 2 * (512 + 256 + 128 + 64) for the norms.
+  # G_dec, without the biases that batch normalisation makes idle: (1024 + 512 + 6) * 512 * 2 for
+  # the first layer, then 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3, and 2 * (512 +
+  # 256 + 128 + 64) for the norms.
   decoder = 1542 * 512 * 2 + 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3 + 2 * 960
   assert count(generator['params']['decoder']) == decoder
-  # E_s: 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 for the only bias, and 2 * (128 + 256 + 512).
+  # E_s: 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 for the only bias, and 2 * (128 +
+  # 256 + 512).
   spatial = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 + 2 * 896
   assert count(generator['params']['spatial_encoder']) == spatial
   # D, 11.07 M: 64 * ((3 + 6) * 64 + 64 * 128 + 128 * 256 + 256 * 512), 32 * 512 + 1 for the logit.
@@ -62,7 +69,9 @@ def test_ablations_drop_an_encoder():
 def test_weights_start_from_the_papers_gaussian():
   config = base.get_config()
   norm = fevgan.batch_norm(config.norm, None)
-  params = fevgan.SpatialEncoder(16, norm).init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), False)['params']
+  params = fevgan.SpatialEncoder(16, norm).init(
+    jax.random.key(0), jnp.zeros((1, 64, 64, 3)), False
+  )['params']
   kernel = params['Conv_3']['kernel']
   assert kernel.mean() == pytest.approx(0, abs=1e-4)
   assert kernel.std() == pytest.approx(0.01, rel=0.01)
@@ -78,7 +87,8 @@ def test_label_is_tiled_over_the_critics_video():
   tiled = repeat(label, 'b l -> b t h w l', t=8, h=12, w=10)
   kernel = params['params']['kernel'] * 100
   expected = conv.strided_conv(
-      jnp.concatenate([video, tiled], -1), kernel, (2, 2, 2), ((1, 1),) * 3)
+    jnp.concatenate([video, tiled], -1), kernel, (2, 2, 2), ((1, 1),) * 3
+  )
   params['params']['kernel'] = kernel
   np.testing.assert_allclose(layer.apply(params, video, label), expected, atol=1e-4)
 
@@ -86,7 +96,7 @@ def test_label_is_tiled_over_the_critics_video():
 def test_label_and_image_reach_every_frame(config):
   config.model.width = config.model.spatial_width = 2
   system = models.build(config, None)
-  images = jax.random.uniform(jax.random.key(0), (3, 64, 64, 3), minval=-1, maxval=1).at[2].set(0.)
+  images = jax.random.uniform(jax.random.key(0), (3, 64, 64, 3), minval=-1, maxval=1).at[2].set(0.0)
   images = images.at[1].set(images[0])
   labels = jax.nn.one_hot(jnp.array([0, 3, 0]), 6)
   variables = system.generator.init(jax.random.key(1), images, labels, None, train=False)
@@ -98,10 +108,14 @@ def test_label_and_image_reach_every_frame(config):
 
 @pytest.mark.parametrize('target', ['image', 'video'])
 def test_identity_term_looks_at_evenly_spaced_frames(target):
-  # The "face network" passes on the frame's one grey level; frames 0, 10, 21 and 31 of 32 are compared.
-  video = jnp.zeros((1, 32, 4, 4, 1)).at[0, 10].set(3.).at[0, 5].set(100.)
-  example = Example(jnp.zeros((1, 32, 4, 4, 1)).at[0, 10].set(1.), jnp.zeros((1, 6)), jnp.zeros((1, 4, 4, 1)))
+  # The "face network" passes on the frame's one grey level; frames 0, 10, 21 and 31 of 32 are
+  # compared.
+  video = jnp.zeros((1, 32, 4, 4, 1)).at[0, 10].set(3.0).at[0, 5].set(100.0)
+  example = Example(
+    jnp.zeros((1, 32, 4, 4, 1)).at[0, 10].set(1.0), jnp.zeros((1, 6)), jnp.zeros((1, 4, 4, 1))
+  )
   term = fevgan.identity_term(4, target)
   value = term(example, fevgan.Generated(video), lambda image: image)
-  # Against the image (0): frame 10 is off by 3, mean over four 3/4. Against the real clip (1 there): 2/4.
+  # Against the image (0): frame 10 is off by 3, mean over four 3/4. Against the real clip (1
+  # there): 2/4.
   assert value == pytest.approx({'image': 0.75, 'video': 0.5}[target])

@@ -11,7 +11,8 @@ from fevgan_jax import losses
 def test_critic_loss_by_hand():
   # Logits 0: -log(1/2) twice, 2 log 2.
   assert losses.critic_loss(jnp.zeros(3), jnp.zeros(3)) == pytest.approx(2 * np.log(2))
-  # Real at log 3 has probability 3/4, fake at log 3 probability 1/4 of being called fake: -log 3/4 - log 1/4.
+  # Real at log 3 has probability 3/4, fake at log 3 probability 1/4 of being called fake: -log 3/4
+  # - log 1/4.
   logit = jnp.full(2, np.log(3))
   assert losses.critic_loss(logit, logit) == pytest.approx(-np.log(3 / 4) - np.log(1 / 4), rel=1e-5)
 
@@ -22,10 +23,11 @@ def test_critic_loss_saturates_instead_of_overflowing():
 
 
 def test_adversarial_loss_pulls_where_the_critic_is_sure():
-  # -log sigmoid has slope sigmoid(x) - 1: -1/2 at 0, almost -1 where the critic is certain of a fake.
+  # -log sigmoid has slope sigmoid(x) - 1: -1/2 at 0, almost -1 where the critic is certain of a
+  # fake.
   slope = jax.grad(lambda x: losses.adversarial_loss(x))
   assert slope(jnp.zeros(1))[0] == pytest.approx(-0.5)
-  assert slope(jnp.full(1, -20.))[0] == pytest.approx(-1, abs=1e-6)
+  assert slope(jnp.full(1, -20.0))[0] == pytest.approx(-1, abs=1e-6)
 
 
 def test_reconstruction_loss_is_a_mean():
@@ -38,7 +40,7 @@ def test_reconstruction_loss_is_a_mean():
 def test_identity_loss_compares_every_frame_with_the_reference():
   # One value per frame: |1 - 0|, |1 - 3|: mean 1.5.
   features = jnp.ones((1, 1, 1, 1, 1))
-  frames = jnp.array([0., 3.]).reshape(1, 2, 1, 1, 1)
+  frames = jnp.array([0.0, 3.0]).reshape(1, 2, 1, 1, 1)
   assert losses.identity_loss(features, frames) == pytest.approx(1.5)
   assert losses.identity_loss(frames, frames) == 0
 

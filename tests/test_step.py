@@ -15,16 +15,22 @@ def build(config, encoder=None, axis_name=None, generator_rate=1e-2, critic_rate
   """The system with plain gradient descent, whose update shows the gradient."""
   system = models.build(config, encoder, axis_name=axis_name)
   critic = dataclasses.replace(system.critics['critic'], optimizer=optax.sgd(critic_rate))
-  return dataclasses.replace(system, optimizer=optax.sgd(generator_rate), critics={'critic': critic})
+  return dataclasses.replace(
+    system, optimizer=optax.sgd(generator_rate), critics={'critic': critic}
+  )
 
 
 def create(system, batch, frozen=None):
   system = dataclasses.replace(system, axis_name=None)
-  return jax.jit(lambda batch: state.create(system, system.example(frozen, batch), jax.random.key(0)))(batch)
+  return jax.jit(
+    lambda batch: state.create(system, system.example(frozen, batch), jax.random.key(0))
+  )(batch)
 
 
 def run(system, current, batch, frozen=None):
-  return jax.jit(lambda *args: step.train_step(system, *args))(current, frozen, batch, jax.random.key(1))
+  return jax.jit(lambda *args: step.train_step(system, *args))(
+    current, frozen, batch, jax.random.key(1)
+  )
 
 
 def same(a, b) -> bool:
@@ -32,22 +38,27 @@ def same(a, b) -> bool:
 
 
 def test_each_update_leaves_the_other_network_alone(config, batch):
-  still = build(config, generator_rate=0., critic_rate=1e-2)
+  still = build(config, generator_rate=0.0, critic_rate=1e-2)
   current = create(still, batch)
   after, _ = run(still, current, batch)
   assert same(after.generator.params, current.generator.params)
   assert not same(after.critics['critic'].params, current.critics['critic'].params)
-  after, metrics = run(build(config, generator_rate=1e-2, critic_rate=0.), current, batch)
+  after, metrics = run(build(config, generator_rate=1e-2, critic_rate=0.0), current, batch)
   assert same(after.critics['critic'].params, current.critics['critic'].params)
   assert not same(after.generator.params, current.generator.params)
   assert after.step == 1
   assert set(metrics) == {
-      'critic/loss', 'generator/critic', 'generator/reconstruction', 'generator/loss'}
+    'critic/loss',
+    'generator/critic',
+    'generator/reconstruction',
+    'generator/loss',
+  }
 
 
 def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
-  # The step pulls gradients back through one shared forward pass; here the objective is differentiated directly.
-  system = build(config, generator_rate=1., critic_rate=0.)
+  # The step pulls gradients back through one shared forward pass; here the objective is
+  # differentiated directly.
+  system = build(config, generator_rate=1.0, critic_rate=0.0)
   current = create(system, batch)
   example = system.example(None, batch)
   critic = current.critics['critic']
@@ -55,10 +66,14 @@ def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
   def objective(params):
     variables = {'params': params, 'batch_stats': current.generator.batch_stats}
     generated, _ = system.generator.apply(
-        variables, example.image, example.label, None, train=True, mutable=['batch_stats'])
+      variables, example.image, example.label, None, train=True, mutable=['batch_stats']
+    )
     logits, _ = system.critics['critic'].module.apply(
-        critic.variables, generated.video, example.label, train=True, mutable=['batch_stats'])
-    return losses.adversarial_loss(logits) + 100 * losses.reconstruction_loss(example.video, generated.video)
+      critic.variables, generated.video, example.label, train=True, mutable=['batch_stats']
+    )
+    return losses.adversarial_loss(logits) + 100 * losses.reconstruction_loss(
+      example.video, generated.video
+    )
 
   expected = jax.jit(jax.grad(objective))(current.generator.params)
   after, _ = run(system, current, batch)
@@ -69,8 +84,8 @@ def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
 def test_generator_is_judged_by_the_critic_after_its_update(config, batch):
   # With a large critic rate the verdict on the same clip changes: line 14 must see the new critic.
   current = create(build(config), batch)
-  _, slow = run(build(config, critic_rate=0.), current, batch)
-  _, fast = run(build(config, critic_rate=1.), current, batch)
+  _, slow = run(build(config, critic_rate=0.0), current, batch)
+  _, fast = run(build(config, critic_rate=1.0), current, batch)
   assert slow['critic/loss'] == fast['critic/loss']
   assert abs(slow['generator/critic'] - fast['generator/critic']) > 1e-3
 
@@ -85,12 +100,17 @@ def test_frozen_face_network_is_an_argument_that_does_not_move(config, batch):
   assert metrics['generator/identity'] > 0
   assert same(before, frozen)
   assert same(before, identity.load('dlib')[1])
-  trained = sum(x.size for x in jax.tree.leaves((after.generator.params, after.critics['critic'].params)))
-  assert trained < 1e5 < sum(x.size for x in jax.tree.leaves(frozen))  # the 3 M frozen numbers are not in the state
+  trained = sum(
+    x.size for x in jax.tree.leaves((after.generator.params, after.critics['critic'].params))
+  )
+  assert (
+    trained < 1e5 < sum(x.size for x in jax.tree.leaves(frozen))
+  )  # the 3 M frozen numbers are not in the state
 
 
 def test_four_devices_equal_one(config, batch):
-  # Gradient descent for three steps; statistics and gradients are means over the devices. float32 sums in another order.
+  # Gradient descent for three steps; statistics and gradients are means over the devices. float32
+  # sums in another order.
   single = build(config)
   one = create(single, batch)
   four = parallel.replicate(one)
@@ -101,6 +121,7 @@ def test_four_devices_equal_one(config, batch):
   def counted(*args):
     traces.append(None)
     return step.train_step(shared, *args)
+
   four_step = parallel.pmap_step(counted)
   for i in range(3):
     rolled = {key: np.roll(value, i, axis=0) for key, value in batch.items()}
@@ -114,7 +135,8 @@ def test_four_devices_equal_one(config, batch):
 
 
 def test_critics_with_other_views_and_noise(config, batch):
-  # A second critic that judges one random frame, as the systems of Table 1 have it: the step needs no change.
+  # A second critic that judges one random frame, as the systems of Table 1 have it: the step needs
+  # no change.
   import flax.linen as nn
 
   from fevgan_jax.system import Critic
@@ -129,11 +151,18 @@ def test_critics_with_other_views_and_noise(config, batch):
 
   system = build(config)
   system = dataclasses.replace(
-      system, critics={**system.critics, 'frame_critic': Critic(FrameCritic(), optax.sgd(0.1), one_frame)})
+    system,
+    critics={**system.critics, 'frame_critic': Critic(FrameCritic(), optax.sgd(0.1), one_frame)},
+  )
   current = create(system, batch)
   after, metrics = run(system, current, batch)
   assert not same(after.critics['frame_critic'].params, current.critics['frame_critic'].params)
-  assert metrics['generator/loss'] == pytest.approx(float(
-      metrics['generator/critic'] + metrics['generator/frame_critic'] + 100 * metrics['generator/reconstruction']),
-      rel=1e-5)
+  assert metrics['generator/loss'] == pytest.approx(
+    float(
+      metrics['generator/critic']
+      + metrics['generator/frame_critic']
+      + 100 * metrics['generator/reconstruction']
+    ),
+    rel=1e-5,
+  )
   assert jnp.isfinite(metrics['generator/frame_critic'])

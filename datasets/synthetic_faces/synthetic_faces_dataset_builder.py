@@ -53,6 +53,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
              train_people=60, test_people=12),
       Config(name='full', description='200 people, two takes.',
              train_people=160, test_people=40, takes=2),
+      Config(name='tiny', description='3 people: to see that everything works.',
+             train_people=2, test_people=1),
   ]
 
   def _info(self) -> tfds.core.DatasetInfo:

@@ -16,7 +16,8 @@ NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | None, Any]:
-  """The frozen face network that a config names, and its parameters; (None, None) for the ablation without one.
+  """The frozen face network that a config names, and its parameters; (None, None) for the ablation
+  without one.
 
   Raises:
     UserError: the network or its weight file does not exist, or does not fit.
@@ -26,8 +27,13 @@ def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | 
   return identity.load(config.identity.network, config.identity.weights or None)
 
 
-def build(config: ml_collections.ConfigDict, encoder: IdentityEncoder | None, *, steps: int = 1,
-          axis_name: str | None = None) -> System:
+def build(
+  config: ml_collections.ConfigDict,
+  encoder: IdentityEncoder | None,
+  *,
+  steps: int = 1,
+  axis_name: str | None = None,
+) -> System:
   """The system that a config names.
 
   Args:
@@ -43,9 +49,11 @@ def build(config: ml_collections.ConfigDict, encoder: IdentityEncoder | None, *,
 def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
   """Adam with a constant learning rate (section 4.2) or one that falls to zero along a cosine."""
   schedules = {
-      'constant': optax.constant_schedule(config.learning_rate),
-      'cosine': optax.cosine_decay_schedule(config.learning_rate, max(steps, 1)),
+    'constant': optax.constant_schedule(config.learning_rate),
+    'cosine': optax.cosine_decay_schedule(config.learning_rate, max(steps, 1)),
   }
   if config.schedule not in schedules:
-    raise UserError(f"config.optimizer.schedule: '{config.schedule}', expected one of {', '.join(schedules)}")
+    raise UserError(
+      f"config.optimizer.schedule: '{config.schedule}', expected one of {', '.join(schedules)}"
+    )
   return optax.adam(schedules[config.schedule], b1=config.b1, b2=config.b2)

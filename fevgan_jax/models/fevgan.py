@@ -1,7 +1,9 @@
-"""FEV-GAN (Bouzid and Ballihi, 2022): the networks of section 3, top to bottom, and how they are trained.
+"""FEV-GAN (Bouzid and Ballihi, 2022): the networks of section 3, top to bottom, and how they are
+trained.
 
-The paper leaves the layers open; these follow from what it fixes (64x64 in, 32x64x64 out, a five-layer critic that
-almost inverts the decoder, VGAN's kernels): 4 -> 8 -> 16 -> 32 -> 64 in space, 1 -> 2 -> 4 -> 8 -> 16 -> 32 in time.
+The paper leaves the layers open; these follow from what it fixes (64x64 in, 32x64x64 out, a
+five-layer critic that almost inverts the decoder, VGAN's kernels): 4 -> 8 -> 16 -> 32 -> 64 in
+space, 1 -> 2 -> 4 -> 8 -> 16 -> 32 in time.
 """
 
 import functools
@@ -20,22 +22,35 @@ from fevgan_jax.system import Critic, Example, Generated, System, Term
 
 Array = jax.Array
 
-normal_init = nn.initializers.normal(0.01)  # section 4.2: every trained network starts from N(0, 0.01)
-leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)  # as VGAN, on which the paper builds
+normal_init = nn.initializers.normal(
+  0.01
+)  # section 4.2: every trained network starts from N(0, 0.01)
+leaky_relu = functools.partial(
+  nn.leaky_relu, negative_slope=0.2
+)  # as VGAN, on which the paper builds
 
 
-def batch_norm(config: ml_collections.ConfigDict, axis_name: str | None) -> Callable[[bool], nn.BatchNorm]:
+def batch_norm(
+  config: ml_collections.ConfigDict, axis_name: str | None
+) -> Callable[[bool], nn.BatchNorm]:
   """Batch normalisation as VGAN initialises it (gamma ~ N(1, 0.02)), averaged over devices."""
+
   def norm(train: bool) -> nn.BatchNorm:
     return nn.BatchNorm(
-        use_running_average=not train, momentum=config.momentum, epsilon=config.epsilon,
-        scale_init=lambda *args: 1 + nn.initializers.normal(0.02)(*args),
-        axis_name=axis_name if train else None)
+      use_running_average=not train,
+      momentum=config.momentum,
+      epsilon=config.epsilon,
+      scale_init=lambda *args: 1 + nn.initializers.normal(0.02)(*args),
+      axis_name=axis_name if train else None,
+    )
+
   return norm
 
 
 class Conv(nn.Module):
-  """Strided convolution in as many dimensions as its kernel has; padding 1 with kernel 4, none with others."""
+  """Strided convolution in as many dimensions as its kernel has; padding 1 with kernel 4, none
+  with others."""
+
   features: int
   kernel: tuple[int, ...]
   strides: tuple[int, ...]
@@ -50,17 +65,29 @@ class Conv(nn.Module):
 
 
 class UpConv(nn.Module):
-  """Fractionally strided convolution, the adjoint of `Conv`."""
+  """Fractionally strided convolution, the adjoint of `Conv`.
+
+  Attributes:
+    repeat_edges: goes on beyond the first and last place of the first axis (time) with these,
+      where the plain operation has nothing: there every second tap is missing, and such frames
+        come out faint.
+  """
+
   features: int
   kernel: tuple[int, ...] = (4, 4, 4)
   strides: tuple[int, ...] = (2, 2, 2)
   padding: int = 1
   bias: bool = True
+  repeat_edges: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kernel = self.param('kernel', normal_init, (*self.kernel, self.features, x.shape[-1]))
-    x = conv.transposed_conv(x, kernel, self.strides, ((self.padding,) * 2,) * len(self.kernel))
+    padding = [(self.padding,) * 2] * len(self.kernel)
+    if self.repeat_edges:
+      x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+      padding[0] = (self.padding + self.strides[0],) * 2  # what the two places add is cut off again
+    x = conv.transposed_conv(x, kernel, self.strides, padding)
     return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.bias else x
 
 
@@ -71,6 +98,7 @@ class SpatialEncoder(nn.Module):
     width: channels of the first layer; 64 gives the paper's 512 at the end.
     norm: makes a batch normalisation for a mode.
   """
+
   width: int
   norm: Callable[[bool], nn.Module]
 
@@ -84,13 +112,17 @@ class SpatialEncoder(nn.Module):
 
 
 class VideoDecoder(nn.Module):
-  """G_dec: fused 4x4 features to a clip; transposed 3-D convolutions that double time and space (section 3.1).
+  """G_dec: fused 4x4 features to a clip; transposed 3-D convolutions that double time and space
+  (section 3.1).
 
   Attributes:
     width: channels of the last hidden layer; every layer before it has twice as many.
+    repeat_edges: of `UpConv`.
     norm: makes a batch normalisation for a mode.
   """
+
   width: int
+  repeat_edges: bool
   norm: Callable[[bool], nn.Module]
 
   @nn.compact
@@ -100,34 +132,44 @@ class VideoDecoder(nn.Module):
     x = UpConv(8 * self.width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(x)
     x = nn.relu(self.norm(train)(x))
     for multiple in (4, 2, 1):
-      x = nn.relu(self.norm(train)(UpConv(multiple * self.width, bias=False)(x)))
-    return jnp.tanh(UpConv(3)(x))
+      x = UpConv(multiple * self.width, bias=False, repeat_edges=self.repeat_edges)(x)
+      x = nn.relu(self.norm(train)(x))
+    return jnp.tanh(UpConv(3, repeat_edges=self.repeat_edges)(x))
 
 
 class Generator(nn.Module):
-  """G: the face network's features, the spatial encoder's and the tiled label, decoded to a clip (Fig. 1).
+  """G: the face network's features, the spatial encoder's and the tiled label, decoded to a clip
+  (Fig. 1).
 
   Attributes:
     width: of the decoder.
     spatial_width: of the spatial encoder; 0 leaves it out ("w/o E_s" in Table 3).
-    label_scale: what the one-hot label is multiplied by. It is 6 of some 1,000 channels at unit scale, too few
-      to be heard early in training; the paper's 1 is reached over its 400 epochs.
+    label_scale: what the one-hot label is multiplied by. It is 6 of some 1,000 channels at unit
+      scale, too few to be heard early in training; the paper's 1 is reached over its 400 epochs.
+    repeat_edges: of the decoder.
     norm: makes a batch normalisation for a mode.
   """
+
   width: int
   spatial_width: int
   label_scale: float
+  repeat_edges: bool
   norm: Callable[[bool], nn.Module]
 
   @nn.compact
   def __call__(self, image: Array, label: Array, features: Array | None, train: bool) -> Generated:
-    """image [batch, 64, 64, 3] in [-1, 1], label [batch, 6], features [batch, 4, 4, channels] or None ("w/o E_Id")."""
+    """image [batch, 64, 64, 3] in [-1, 1], label [batch, 6], features [batch, 4, 4, channels] or
+    None ("w/o E_Id")."""
     fused = [repeat(self.label_scale * label, 'b l -> b h w l', h=4, w=4)]
     if features is not None:
       fused.append(features)
     if self.spatial_width:
-      fused.append(SpatialEncoder(self.spatial_width, self.norm, name='spatial_encoder')(image, train))
-    video = VideoDecoder(self.width, self.norm, name='decoder')(jnp.concatenate(fused, -1), train)
+      fused.append(
+        SpatialEncoder(self.spatial_width, self.norm, name='spatial_encoder')(image, train)
+      )
+    video = VideoDecoder(self.width, self.repeat_edges, self.norm, name='decoder')(
+      jnp.concatenate(fused, -1), train
+    )
     return Generated(video)
 
 
@@ -138,6 +180,7 @@ class VideoDiscriminator(nn.Module):
     width: channels of the first layer; every layer after it has twice as many.
     norm: makes a batch normalisation for a mode; none at the input layer and at the logit.
   """
+
   width: int
   norm: Callable[[bool], nn.Module]
 
@@ -146,7 +189,9 @@ class VideoDiscriminator(nn.Module):
     """video [batch, 32, 64, 64, 3] in [-1, 1], label [batch, 6] -> logits [batch]."""
     x = leaky_relu(LabelledConv(self.width)(video, label))
     for multiple in (2, 4, 8):
-      x = leaky_relu(self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), bias=False)(x)))
+      x = leaky_relu(
+        self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), bias=False)(x))
+      )
     x = Conv(1, x.shape[1:-1], (1, 1, 1), padding=0)(x)
     return rearrange(x, 'b 1 1 1 1 -> b')
 
@@ -154,14 +199,17 @@ class VideoDiscriminator(nn.Module):
 class LabelledConv(nn.Module):
   """`Conv` over a video whose channels are joined by the label, tiled over time and space.
 
-  A tiled label is constant but for the zeros around it, so that its part of the sum has three values per axis:
-  at the first place, in between, and at the last. It is computed on a grid of three places and spread out.
+  A tiled label is constant but for the zeros around it, so that its part of the sum has three
+  values per axis: at the first place, in between, and at the last. It is computed on a grid of
+  three places and spread out.
   """
+
   features: int
 
   @nn.compact
   def __call__(self, video: Array, label: Array) -> Array:
-    """video [batch, time, height, width, channels], label [batch, labels] -> [batch, time/2, height/2, width/2, features]."""
+    """video [batch, time, height, width, channels], label [batch, labels] -> [batch, time/2,
+    height/2, width/2, features]."""
     channels = video.shape[-1]
     kernel = self.param('kernel', normal_init, (4, 4, 4, channels + label.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
@@ -184,11 +232,15 @@ def identity_term(frames: int, target: str) -> Callable[..., Array]:
 
   Args:
     frames: how many of a clip's frames are compared (section 3.3: 4 of 32).
-    target: 'image', the input (eq. 5 and the text), or 'video', the real clip's frames (Algorithm 1, line 13).
+    target: 'image', the input (eq. 5 and the text), or 'video', the real clip's frames (Algorithm
+      1, line 13).
   """
+
   def loss(example: Example, generated: Generated, encode: Callable[[Array], Array]) -> Array:
     batch, time = example.video.shape[:2]
-    index = jnp.linspace(0, time - 1, frames).round().astype(int) if frames > 1 else jnp.array([time - 1])
+    index = (
+      jnp.linspace(0, time - 1, frames).round().astype(int) if frames > 1 else jnp.array([time - 1])
+    )
 
     def frame_features(video: Array) -> Array:
       features = encode(rearrange(video[:, index], 'b t h w c -> (b t) h w c'))
@@ -196,26 +248,35 @@ def identity_term(frames: int, target: str) -> Callable[..., Array]:
 
     reference = example.features[:, None] if target == 'image' else frame_features(example.video)
     return losses.identity_loss(reference, frame_features(generated.video))
+
   return loss
 
 
-def system(config: ml_collections.ConfigDict, identity: IdentityEncoder | None,
-           optimizer: Callable[[], optax.GradientTransformation], axis_name: str | None = None) -> System:
-  """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0 "w/o E_s"."""
+def system(
+  config: ml_collections.ConfigDict,
+  identity: IdentityEncoder | None,
+  optimizer: Callable[[], optax.GradientTransformation],
+  axis_name: str | None = None,
+) -> System:
+  """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0
+  "w/o E_s"."""
   norm = batch_norm(config.norm, axis_name)
   terms = {
-      'reconstruction': Term(
-          config.loss.reconstruction,
-          lambda example, generated, _: losses.reconstruction_loss(example.video, generated.video)),
+    'reconstruction': Term(
+      config.loss.reconstruction,
+      lambda example, generated, _: losses.reconstruction_loss(example.video, generated.video),
+    ),
   }
   if identity is not None and config.loss.identity:
     terms['identity'] = Term(
-        config.loss.identity, identity_term(config.loss.identity_frames, config.loss.identity_target))
+      config.loss.identity, identity_term(config.loss.identity_frames, config.loss.identity_target)
+    )
   return System(
-      generator=Generator(config.model.width, config.model.spatial_width, config.model.label_scale, norm),
-      optimizer=optimizer(),
-      critics={'critic': Critic(VideoDiscriminator(config.model.width, norm), optimizer())},
-      terms=terms,
-      adversarial_weight=config.loss.adversarial,
-      identity=identity,
-      axis_name=axis_name)
+    generator=Generator(**config.model, norm=norm),
+    optimizer=optimizer(),
+    critics={'critic': Critic(VideoDiscriminator(config.model.width, norm), optimizer())},
+    terms=terms,
+    adversarial_weight=config.loss.adversarial,
+    identity=identity,
+    axis_name=axis_name,
+  )

@@ -1,0 +1,282 @@
+"""Real, tiny training runs: what they leave, and that they survive what can happen to them."""
+
+import itertools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from fevgan_jax import checkpoint, data, evaluate, generate, parallel, pretrained, step, train
+from fevgan_jax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEPS = 6  # 12 clips of 2 people, 2 epochs, batches of 4
+
+
+def same(a, b) -> bool:
+  return jax.tree.all(
+    jax.tree.map(lambda a, b: np.array_equal(a, b), parallel.fetch(a), parallel.fetch(b))
+  )
+
+
+def lines(workdir: pathlib.Path) -> list[dict]:
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """A run from beginning to end: its workdir and its last state."""
+  workdir = tmp_path_factory.mktemp('finished')
+  return workdir, []
+
+
+@pytest.fixture
+def run(finished, config):
+  workdir, states = finished
+  if not states:
+    states.append(parallel.fetch(train.train(config, workdir)))
+  return workdir, states[0]
+
+
+def test_a_run_leaves_what_was_promised(run):
+  workdir, state = run
+  assert state.step == STEPS
+  assert json.loads((workdir / 'config.json').read_text())['model']['width'] == 1
+  assert sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir()) == [4, 6]
+  assert {path.name for path in (workdir / 'checkpoints' / '6').iterdir()} >= {
+    'generator',
+    'critics',
+    'data',
+    'config',
+  }
+  steps = [line['step'] for line in lines(workdir) if 'generator/loss' in line]
+  assert steps == [1, 2, 3, 4, 5, 6]
+  assert all(
+    'samples/difference_of_labels' in line
+    for line in lines(workdir)
+    if 'generator/loss' not in line
+  )
+  assert list(workdir.glob('events.out.tfevents.*'))
+  # Samples at the first step, every third, and the last: one person, six labels.
+  assert sorted(path.name for path in (workdir / 'samples').glob('0*.png')) == [
+    '000001.png',
+    '000003.png',
+    '000006.png',
+  ]
+  with Image.open(workdir / 'samples' / 'test.gif') as gif:
+    assert gif.n_frames > 1
+
+
+def test_evaluation_has_its_anchors(run, config):
+  workdir, _ = run
+  result = json.loads((workdir / 'evaluation.json').read_text())
+  assert (result['step'], result['clips'], result['people']) == (STEPS, 6, 1)
+  source = data.builder(config).as_data_source('test')
+  clips = {clip['label']: clip['video'] / 255 for clip in (source[i] for i in range(6))}
+  # By hand: the still input of the clip with label 0, and the same person's clip with label 1.
+  for row, other in (('still', clips[0][:1]), ('other_label', clips[1][1:])):
+    errors = ((clips[0][1:] - other) ** 2).mean((1, 2, 3))
+    measured = next(clip for clip in result['per_clip'] if clip['label'] == 'anger')[row]['psnr']
+    assert measured == pytest.approx(np.mean(-10 * np.log10(errors)), abs=1e-3)
+  assert evaluate.evaluate(config, workdir)['mean'] == result['mean']  # deterministic
+
+
+def test_the_same_config_gives_the_same_parameters(run, config, tmp_path):
+  # The first half, then the rest in another process' stead: bit-identical to the uninterrupted run.
+  _, state = run
+  config.epochs = 4 / 3  # 4 steps
+  config.optimizer.schedule = 'constant'
+  halfway = train.train(config, tmp_path / 'resumed')
+  assert halfway.step == 4
+  config.epochs = 2.0
+  resumed = train.train(config, tmp_path / 'resumed')
+  uninterrupted = train.train(config, tmp_path / 'whole')
+  assert resumed.step == uninterrupted.step == STEPS
+  assert same(resumed, uninterrupted)
+  assert not same(resumed, state)  # another schedule: the comparison can fail
+  assert [line['step'] for line in lines(tmp_path / 'resumed') if 'generator/loss' in line] == [
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+  ]
+
+
+def test_corrupt_newest_checkpoint_is_set_aside_and_the_one_before_used(
+  run, config, tmp_path, caplog
+):
+  workdir, state = run
+  copy = tmp_path / 'copy'
+  subprocess.run(['cp', '-r', workdir, copy], check=True)
+  for file in (copy / 'checkpoints' / '6' / 'generator').rglob('*'):
+    if file.is_file() and file.stat().st_size > 1000:
+      file.write_bytes(file.read_bytes()[:100])
+  resumed = train.train(config, copy)
+  assert 'checkpoint 6 cannot be read' in caplog.text
+  assert (copy / 'checkpoints_unreadable' / '6').is_dir()
+  assert same(resumed, state)
+
+
+def test_no_readable_checkpoint_is_never_a_silent_new_start(run, config, tmp_path):
+  workdir, _ = run
+  copy = tmp_path / 'copy'
+  subprocess.run(['cp', '-r', workdir, copy], check=True)
+  for file in (copy / 'checkpoints').rglob('*'):
+    if file.is_file():
+      file.write_bytes(b'')
+  with pytest.raises(UserError, match='none of the checkpoints'):
+    train.train(config, copy)
+  assert sorted(path.name for path in (copy / 'checkpoints_unreadable').iterdir()) == ['4', '6']
+
+
+def test_another_config_in_the_same_workdir_is_refused(run, config):
+  config.model.width = 2
+  with pytest.raises(UserError, match='config.model.width = 1, not 2'):
+    train.train(config, run[0])
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(config, tmp_path):
+  config.optimizer.learning_rate = 1e3
+  config.checkpoint_every = 1
+  with pytest.raises(UserError, match='step [2-6]: .* not finite'):
+    train.train(config, tmp_path)
+  variables, _, saved = checkpoint.restore_generator(tmp_path)
+  assert saved >= 1
+
+
+def test_batches_are_permutations_of_the_clips(config):
+  source = data.prepare(config).as_data_source('train')
+  config.batch_size = 12
+  batches = data.train_batches(source, config)
+  epochs = [next(batches) for _ in range(2)]
+  videos = {source[i]['video'].tobytes() for i in range(12)}
+  for epoch in epochs:
+    assert {video.tobytes() for video in epoch['video']} == videos
+  assert not np.array_equal(epochs[0]['video'], epochs[1]['video'])
+
+
+def test_test_batches_drop_no_clip(config):
+  source = data.prepare(config).as_data_source('test')
+  batches = list(data.test_batches(source, 4))
+  assert [count for _, count in batches] == [4, 2]
+  assert all(batch['video'].shape[0] == 4 for batch, _ in batches)
+
+
+def command(config, workdir: pathlib.Path, *words: str) -> list[str]:
+  """The same run as a command."""
+  overrides = {
+    'dataset.config': 'tiny',
+    'dataset.data_dir': config.dataset.data_dir,
+    'model.width': 1,
+    'model.spatial_width': 1,
+    'batch_size': 4,
+    'epochs': 2.0,
+    'log_every': 1,
+    'sample_every': 3,
+    'checkpoint_every': 2,
+  }
+  return [
+    sys.executable,
+    str(ROOT / 'main.py'),
+    '--config',
+    str(ROOT / 'configs/synthetic_faces.py:fevgan,no_identity'),
+    '--workdir',
+    str(workdir),
+    *(f'--config.{key}={value}' for key, value in overrides.items()),
+    *words,
+  ]
+
+
+def wait_for_line(workdir: pathlib.Path, number: int, process: subprocess.Popen) -> None:
+  for _ in itertools.count():
+    path = workdir / 'metrics.jsonl'
+    if path.exists() and any(
+      f'"step": {number},' in line for line in path.read_text().splitlines()
+    ):
+      return
+    assert process.poll() is None, process.communicate()
+    time.sleep(0.02)
+
+
+def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tmp_path):
+  _, state = run
+  data.prepare(config)
+  environment = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+  process = subprocess.Popen(
+    command(config, tmp_path),
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  wait_for_line(tmp_path, 3, process)
+  process.kill()
+  process.communicate()
+  # SIGTERM, now: it saves the step it is at and says so.
+  process = subprocess.Popen(
+    command(config, tmp_path, '--config.checkpoint_every=100'),
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  wait_for_line(tmp_path, 4, process)
+  process.send_signal(signal.SIGTERM)
+  errors = process.communicate()[1]
+  if process.returncode:  # it may have been done before the signal came
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 'SIGTERM: saved step' in errors
+  finished = subprocess.run(
+    command(config, tmp_path), env=environment, capture_output=True, text=True
+  )
+  assert finished.returncode == 0, finished.stderr
+  variables, _, saved = checkpoint.restore_generator(tmp_path)
+  assert saved == STEPS
+  assert same(variables, state.generator.variables)
+
+
+def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
+  skimage_data = pytest.importorskip('skimage.data')
+  workdir, _ = run
+  photograph = tmp_path / 'astronaut.png'
+  Image.fromarray(skimage_data.astronaut()).save(photograph)
+  files = generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out')
+  assert {path.name for path in files} >= {
+    'input.png',
+    'happiness.mp4',
+    'fear.gif',
+    'surprise.png',
+    'all.png',
+    'all.gif',
+  }
+  assert all(path.stat().st_size for path in files)
+  variables, saved, _ = checkpoint.restore_generator(workdir)
+  pretrained.save(tmp_path / 'half.safetensors', variables, saved)
+  loaded, loaded_config = pretrained.load(tmp_path / 'half.safetensors')
+  assert loaded_config == saved
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), loaded, variables
+  )
+
+
+def test_step_is_compiled_once(config, tmp_path, monkeypatch):
+  traced = []
+  original = step.train_step
+
+  def counted(*args):
+    traced.append(None)
+    return original(*args)
+
+  monkeypatch.setattr(step, 'train_step', counted)
+  train.train(config, tmp_path)
+  assert len(traced) == 1
