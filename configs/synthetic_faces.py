@@ -14,7 +14,7 @@ from configs import base
 def full(config):
   """More people and takes, and a longer run."""
   config.dataset.config = 'full'
-  config.epochs = 20.0
+  config.epochs = 14.0
   config.sample_every = 200
   config.checkpoint_every = 100
 

@@ -61,11 +61,6 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   return ready
 
 
-def labels(ready: tfds.core.DatasetBuilder) -> list[str]:
-  """Names of the expressions, by index."""
-  return ready.info.features['label'].names
-
-
 class Clips:
   """A split as grain reads it: clips with the two features that training needs."""
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from fevgan_jax import checkpoint, data, media, models
 from fevgan_jax.metrics import image
-from fevgan_jax.system import NUM_LABELS
+from fevgan_jax.system import EXPRESSIONS, NUM_LABELS
 
 # What is measured against the real clip: the generated one, and two anchors without which a number
 # means little.
@@ -38,7 +38,6 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   config = restored_config(config, saved)
   builder = data.prepare(config)
   source = builder.as_data_source('test')
-  labels = data.labels(builder)
   encoder, frozen = models.load_identity(config)
   system = models.build(config, encoder)
   generate = jax.jit(functools.partial(system.generate, variables, frozen))
@@ -68,7 +67,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
         {
           'subject': batch['subject'][i].decode(),
           'take': batch['take'][i].decode(),
-          'label': labels[label[i]],
+          'label': EXPRESSIONS[label[i]],
           **{
             row: {metric: float(score[metric][i]) for metric in METRICS}
             for row, score in scores.items()
@@ -88,13 +87,13 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     'mean': {row: mean_scores(clips, row) for row in ROWS},
     'by_label': {
       name: {row: mean_scores([c for c in clips if c['label'] == name], row) for row in ROWS}
-      for name in labels
+      for name in EXPRESSIONS
     },
     'per_clip': clips,
   }
   with media.replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1) + '\n')
-  write_samples(generate, source, labels, workdir / 'samples')
+  write_samples(generate, source, workdir / 'samples')
   logging.info(
     'step %d on %d clips of %d unseen people\n%s',
     step,
@@ -162,9 +161,7 @@ def table(result: dict) -> str:
   return '\n'.join(lines)
 
 
-def write_samples(
-  generate, source, labels: list[str], folder: pathlib.Path, people: int = 3
-) -> None:
+def write_samples(generate, source, folder: pathlib.Path, people: int = 3) -> None:
   """test.png: the six expressions of unseen people; test.gif: the same, moving, under the real
   clips."""
   chosen = {}
@@ -182,10 +179,10 @@ def write_samples(
     names += [f'{subject.decode()}\nreal', f'{subject.decode()}\ngenerated']
     sheets.append(fake)
     inputs += [image_] * NUM_LABELS
-    sheet_names += [f'{subject.decode()}\n{label}' for label in labels]
+    sheet_names += [f'{subject.decode()}\n{label}' for label in EXPRESSIONS]
   if not rows:
     return
   media.write_png(
     folder / 'test.png', media.sheet(np.concatenate(sheets), sheet_names, inputs=np.stack(inputs))
   )
-  media.write_gif(folder / 'test.gif', media.grid(np.stack(rows), names, labels))
+  media.write_gif(folder / 'test.gif', media.grid(np.stack(rows), names, EXPRESSIONS))

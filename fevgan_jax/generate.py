@@ -10,8 +10,7 @@ from absl import logging
 from fevgan_jax import checkpoint, evaluate, media, models, pretrained
 from fevgan_jax.errors import UserError
 from fevgan_jax.faces import detect
-
-EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
+from fevgan_jax.system import EXPRESSIONS
 
 
 def generate(
@@ -42,11 +41,11 @@ def generate(
       f"--expression: '{expression}', expected one of {', '.join(EXPRESSIONS)}, or all"
     )
   chosen = EXPRESSIONS if expression == 'all' else (expression,)
+  face = detect.face(photograph)
   if workdir is None:
     variables, saved = pretrained.load()
   else:
     variables, saved, _ = checkpoint.restore_generator(workdir)
-  face = detect.face(photograph)
   output.mkdir(parents=True, exist_ok=True)
   media.write_png(output / 'input.png', face)
   config = evaluate.restored_config(config, saved)

@@ -16,7 +16,8 @@ import optax
 from fevgan_jax.identity import IdentityEncoder
 
 Array = jax.Array
-NUM_LABELS = 6
+EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')  # labels 0 to 5
+NUM_LABELS = len(EXPRESSIONS)
 
 
 @flax.struct.dataclass

@@ -18,7 +18,7 @@ from fevgan_jax import checkpoint, data, evaluate, media, models, parallel, stat
 from fevgan_jax.errors import UserError
 from fevgan_jax.journal import Journal
 from fevgan_jax.state import TrainState
-from fevgan_jax.system import NUM_LABELS, System
+from fevgan_jax.system import EXPRESSIONS, System
 
 # A run may be continued with other values of these; any other change needs a new workdir.
 MAY_CHANGE = (
@@ -72,9 +72,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
       batches.set_state(position)
     current = parallel.replicate(current)
     done = int(current.step)
-    sampler = Sampler(
-      system, frozen, builder.as_data_source('test'), data.labels(builder), workdir / 'samples'
-    )
+    sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
     journal = Journal(workdir, done, jax.process_index())
     for number in progress(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
@@ -178,13 +176,15 @@ class Terminator:
 class Sampler:
   """Draws the six expressions of a few held-out people, and measures whether the label is heard."""
 
-  def __init__(
-    self, system: System, frozen, source, labels: list[str], folder: pathlib.Path, people: int = 2
-  ):
+  def __init__(self, system: System, frozen, source, folder: pathlib.Path, people: int = 2):
     clips = first_of_each_person(source, people)
-    self._names = [f'{clip["subject"].decode()}\n{label}' for clip in clips for label in labels]
-    self._images = np.repeat(np.stack([clip['video'][0] for clip in clips]), NUM_LABELS, axis=0)
-    self._labels = np.tile(np.arange(NUM_LABELS), len(clips))
+    self._names = [
+      f'{clip["subject"].decode()}\n{label}' for clip in clips for label in EXPRESSIONS
+    ]
+    self._images = np.repeat(
+      np.stack([clip['video'][0] for clip in clips]), len(EXPRESSIONS), axis=0
+    )
+    self._labels = np.tile(np.arange(len(EXPRESSIONS)), len(clips))
     self._frozen = frozen
     self._folder = folder
     self._generate = jax.jit(system.generate)
@@ -200,7 +200,7 @@ class Sampler:
     if parallel.is_main():
       page = media.sheet(clips, self._names, inputs=self._images)
       media.write_png(self._folder / f'{int(current.step):06d}.png', page)
-    clips = clips.reshape(-1, NUM_LABELS, *clips.shape[1:]).astype(np.float32)
+    clips = clips.reshape(-1, len(EXPRESSIONS), *clips.shape[1:]).astype(np.float32)
     return {
       'samples/difference_of_labels': mean_difference(clips, 1),
       'samples/difference_of_people': mean_difference(clips, 0),

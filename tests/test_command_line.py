@@ -1,0 +1,123 @@
+"""What the person typed: the right thing, or one line that helps."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fevgan_jax import command_line
+from fevgan_jax.errors import UserError
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+  """Workdirs are made where the command is typed."""
+  monkeypatch.chdir(tmp_path)
+
+
+def parse(*words: str) -> command_line.Options:
+  words = [str(ROOT / word) if word.startswith('configs/') else word for word in words]
+  return command_line.parse(['main.py', *words])
+
+
+def test_defaults():
+  options = parse()
+  assert (options.mode, options.workdir) == ('train', pathlib.Path('runs/synthetic_faces'))
+  assert options.named_workdir is None
+  assert options.config.dataset.config == 'quick'
+  assert options.config.identity.network == 'dlib'
+
+
+def test_system_and_options_choose_config_and_workdir():
+  options = parse('--config', 'configs/synthetic_faces.py:fevgan,full,no_spatial')
+  assert options.config.dataset.config == 'full'
+  assert options.config.model.spatial_width == 0
+  assert options.workdir == pathlib.Path('runs/synthetic_faces-fevgan-full-no_spatial')
+
+
+def test_keys_may_come_before_the_config():
+  options = parse('--config.batch_size=3', '--config', 'configs/mug.py', '--workdir', 'here')
+  assert options.config.batch_size == 3
+  assert options.config.dataset.name == 'mug'
+  assert options.workdir == options.named_workdir == pathlib.Path('here')
+
+
+def test_the_papers_numbers_are_the_defaults_of_the_licensed_sets():
+  config = parse('--config', 'configs/mug.py').config
+  assert (config.optimizer.learning_rate, config.optimizer.b1, config.epochs) == (2e-5, 0.5, 400)
+  assert config.loss.identity_frames == 4
+  assert config.identity.network == 'vgg_face'
+  assert not config.model.repeat_edges
+
+
+MISTAKES = {
+  ('--config', 'nowhere.py'): "no file 'nowhere.py': expected one of configs/mug.py",
+  ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of fevgan",
+  ('--config', 'configs/mug.py:fevgan,ful'): "no option 'ful': expected one of no_identity",
+  ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
+  ('--config.nothing=1',): "no key 'nothing'",
+  ('--config.batch_size=many',): 'batch_size=many',
+  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|generate>',
+  ('--epochs=3',): "Unknown command line flag 'epochs'",
+  ('train',): "'train': expected only flags",
+  ('--mode', 'generate'): '--image is missing',
+  ('--workdir', '/proc/here'): '/proc/here: cannot be written',
+}
+
+
+@pytest.mark.parametrize('words', MISTAKES)
+def test_mistakes_are_explained_in_one_line(words):
+  with pytest.raises(UserError) as error:
+    parse(*words)
+  assert MISTAKES[words] in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+  words = [str(ROOT / word) if word.startswith('configs/') else word for word in words]
+  return subprocess.run(
+    [sys.executable, str(ROOT / 'main.py'), *words],
+    capture_output=True,
+    text=True,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+  )
+
+
+def assert_one_line(result: subprocess.CompletedProcess, message: str) -> None:
+  assert result.returncode == 2, result.stderr
+  assert result.stderr.strip().splitlines()[-1].startswith('fevgan: ')
+  assert 'Traceback' not in result.stderr
+  assert message in result.stderr.splitlines()[-1]
+
+
+def test_exit_codes(tmp_path):
+  grey = tmp_path / 'grey.png'
+  Image.fromarray(np.zeros((80, 80), np.uint8)).save(grey)
+  weights = tmp_path / 'weights.pth'
+  weights.write_text('no weights')
+  vgg_face = '--config.identity.network=vgg_face', f'--config.identity.weights={weights}'
+  nowhere = '--config.dataset.data_dir=' + str(tmp_path / 'tfds')
+  for message, *words in (
+    ('no such file', '--mode', 'generate', '--image', 'nobody.jpg'),
+    ('without three colour channels', '--mode', 'generate', '--image', str(grey)),
+    ('no checkpoints there', '--mode', 'evaluate', '--workdir', str(tmp_path / 'empty')),
+    ('cannot be split', '--config.batch_size=0', nowhere),
+    ('weights.pth', *vgg_face, nowhere),
+    ("no data set 'mug'", '--config', 'configs/mug.py', '--config.identity.network=dlib', nowhere),
+  ):
+    result = command(*words)
+    assert_one_line(result, '')
+    assert message.lower() in result.stderr.lower()
+  assert not (tmp_path / 'tfds').exists()  # nothing was rendered before the mistake was found
+
+
+def test_help_shows_the_modes():
+  result = command('--help')
+  assert result.returncode == 0
+  assert '--mode generate' in result.stdout

@@ -1,0 +1,53 @@
+"""What holds for the repository as a whole."""
+
+import pathlib
+import pkgutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+import fevgan_jax
+from configs import base
+from fevgan_jax import models, pretrained
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def test_datasets_is_no_package():
+  # With an __init__.py it would shadow HuggingFace's package of that name.
+  assert not (ROOT / 'datasets' / '__init__.py').exists()
+
+
+def test_neither_tensorflow_nor_torch_is_imported():
+  modules = [m.name for m in pkgutil.walk_packages(fevgan_jax.__path__, 'fevgan_jax.')]
+  code = (
+    f'import sys, importlib\n[importlib.import_module(m) for m in {modules}]\n'
+    "assert not {'tensorflow', 'torch'} & set(sys.modules), 'imported'"
+  )
+  subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True, cwd=ROOT)
+
+
+def test_every_config_overrides_only_known_keys():
+  from configs import mug, oulu_casia, synthetic_faces
+
+  keys = set(base.get_config().to_dict())
+  for module in (mug, oulu_casia, synthetic_faces):
+    assert set(module.get_config().to_dict()) == keys
+
+
+def test_shipped_weights_are_small_and_generate():
+  import ml_collections
+
+  assert pretrained.FILE.stat().st_size < 15e6
+  variables, saved = pretrained.load()
+  config = ml_collections.ConfigDict(saved)
+  encoder, frozen = models.load_identity(config)
+  system = models.build(config, encoder)
+  grey = np.full((2, 64, 64, 3), 128, np.uint8)
+  clips = np.asarray(
+    jax.jit(system.generate)(variables, frozen, grey, np.array([3, 5]), jax.random.key(0))
+  )
+  assert clips.shape == (2, 32, 64, 64, 3)
+  assert np.abs(clips[0].astype(int) - clips[1]).mean() > 0.5  # happiness is not surprise
