@@ -6,11 +6,12 @@ its name only when it is complete.
 
 import contextlib
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
 from einops import rearrange, repeat
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
@@ -80,10 +81,13 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
   clip = _enlarge(clip)
   odd = [(0, side % 2) for side in clip.shape[1:3]]  # 4:2:0 needs even sides
   clip = np.pad(clip, [(0, 0), *odd, (0, 0)], mode='edge')
+  height, width = clip.shape[1:3]
+  raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', f'{width}x{height}', '-r', str(fps), '-i', '-']
+  coded = ['-c:v', 'libx264', '-pix_fmt', 'yuv420p', '-crf', '16', '-movflags', '+faststart']
   with replacing(path) as temporary:
-    iio.imwrite(
-        temporary, clip, plugin='FFMPEG', fps=fps, codec='libx264', pixelformat='yuv420p',
-        quality=None, macro_block_size=1, output_params=['-crf', '16', '-movflags', '+faststart'])
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *raw, *coded, temporary],
+        input=np.ascontiguousarray(clip).data, check=True, capture_output=True)
 
 
 def sheet(
