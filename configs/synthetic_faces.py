@@ -15,15 +15,15 @@ def full(config):
   """More people and takes, and a longer run."""
   config.dataset.config = 'full'
   config.epochs = 14.0
-  config.sample_every = 200
-  config.checkpoint_every = 100
+  config.batch_size = 8
 
 
 def get_config(argument: str = ''):
   config = base.get_config()
   config.dataset.name = 'synthetic_faces'
   config.dataset.config = 'quick'
-  config.epochs = 8.0
+  config.epochs = 14.0
+  config.batch_size = 4
   config.identity.network = 'dlib'
   config.model.width = 32
   config.model.spatial_width = 32
@@ -31,6 +31,6 @@ def get_config(argument: str = ''):
   config.model.repeat_edges = True
   config.optimizer.learning_rate = 5e-4
   config.optimizer.schedule = 'cosine'
-  config.sample_every = 100
-  config.checkpoint_every = 50
+  config.sample_every = 200
+  config.checkpoint_every = 100
   return base.choose(config, argument, full=full)
