@@ -14,29 +14,30 @@ def get_config() -> ml_collections.ConfigDict:
   config.dataset = dataset = ml_collections.ConfigDict()
   dataset.name = 'synthetic_faces'  # a folder of datasets/
   dataset.config = 'quick'  # one of its builder's configurations
-  dataset.data_dir = (
-    ''  # where prepared data lies; empty for TFDS' own default (~/tensorflow_datasets)
-  )
+  # where prepared data lies; empty for TFDS' own default (~/tensorflow_datasets)
+  dataset.data_dir = ''
 
   config.identity = identity = ml_collections.ConfigDict()
-  identity.network = (
-    'vgg_face'  # E_Id, section 3.1; 'dlib' needs no file; '' is the ablation "w/o E_Id"
-  )
+  # E_Id, section 3.1; 'dlib' needs no file; '' is the ablation "w/o E_Id"
+  identity.network = 'vgg_face'
   identity.weights = ''  # its weight file; only 'dlib' has one of its own
 
   config.model = model = ml_collections.ConfigDict()
-  model.width = (
-    64  # of decoder and critic: 512-256-128-64 and back; 128 is the wide reading. Not in the paper
-  )
-  model.spatial_width = (
-    64  # of E_s, 64 to 512 ("512 maps", section 3.1); 0 is the ablation "w/o E_s"
-  )
-  model.label_scale = (
-    1.0  # the one-hot label is multiplied by it where it joins the features, section 3.1
-  )
-  model.repeat_edges = (
-    False  # the decoder sees its first and last frame repeated beyond the clip, not zeros
-  )
+  # of the decoder: 512-256-128-64 channels; 128 is the wide reading. Not in the paper
+  model.width = 64
+  # of E_s, 64 to 512 ("512 maps", section 3.1); 0 is the ablation "w/o E_s"
+  model.spatial_width = 64
+  # the one-hot label is multiplied by it where it joins the features, section 3.1
+  model.label_scale = 1.0
+  # the decoder sees its first and last frame repeated beyond the clip, not zeros
+  model.repeat_edges = False
+
+  config.critic = critic = ml_collections.ConfigDict()
+  critic.width = 64  # 64-128-256-512 channels. Not in the paper: "almost inverts" the decoder
+  # where it is told the label: 'input', tiled beside the video, or 'hidden', after its first layer
+  critic.label = 'input'
+  # the generator is judged by the critic before its update (line 14 as printed) or after it
+  critic.judges_before_update = False
 
   config.norm = norm = ml_collections.ConfigDict()
   norm.momentum = 0.9  # of the running statistics; not in the paper
@@ -44,16 +45,13 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.loss = loss = ml_collections.ConfigDict()
   loss.adversarial = 1.0  # of eq. (3) in eq. (1)
-  loss.reconstruction = (
-    100.0  # lambda_1 of eq. (1) on the mean of eq. (4); no value in the paper, ImaGINator's here
-  )
-  loss.identity = (
-    5.0  # lambda_2 of eq. (1) on the mean of eq. (5), features at unit scale; no value in the paper
-  )
+  # lambda_1 of eq. (1) on the mean of eq. (4); no value in the paper, ImaGINator's here
+  loss.reconstruction = 100.0
+  # lambda_2 of eq. (1) on the mean of eq. (5), features at unit scale; no value in the paper
+  loss.identity = 5.0
   loss.identity_frames = 4  # of the clip's frames, evenly spaced, section 3.3
-  loss.identity_target = (
-    'image'  # what they are compared with: 'image' (eq. 5) or 'video' (Algorithm 1, line 13)
-  )
+  # what they are compared with: 'image' (eq. 5) or 'video' (Algorithm 1, line 13)
+  loss.identity_target = 'image'
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   optimizer.learning_rate = 2e-5  # section 4.2; of Adam, for every network

@@ -61,8 +61,8 @@ class Checkpoints:
     """The newest checkpoint that can be read, and its position in the data; None where there is
     none yet.
 
-    A checkpoint that cannot be read is reported and set aside, beside the folder, and the one
-    before it is tried.
+    A checkpoint that cannot be read is reported and the one before it tried; if that can be read,
+    the broken one is moved out of the way, to checkpoints_unreadable/.
 
     Args:
       state: a state of the same structure and shapes.
@@ -70,9 +70,9 @@ class Checkpoints:
     Raises:
       UserError: there are checkpoints and none can be read.
     """
-    steps = sorted(self._manager.all_steps(), reverse=True)
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
-    for step in steps:
+    unreadable = []
+    for step in sorted(self._manager.all_steps(), reverse=True):
       try:
         items = self._manager.restore(
           step,
@@ -84,33 +84,32 @@ class Checkpoints:
         )
       except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
         logging.warning(
-          'checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error)
+          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
         )
-        self._set_aside(step)
+        unreadable.append(step)
         continue
+      self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
-      restored = TrainState(
-        jax.numpy.asarray(step, jax.numpy.int32), items.generator, items.critics
-      )
-      return restored, items.data
-    if steps:
+      step = jax.numpy.asarray(step, jax.numpy.int32)
+      return TrainState(step, items.generator, items.critics), items.data
+    if unreadable:
       raise UserError(
-        f'{self.folder}: none of the checkpoints {sorted(steps)} can be read (set aside in '
-        f'{self._aside}): name another --workdir to start anew'
+        f'{self.folder}: none of the checkpoints {unreadable} can be read: '
+        'name another --workdir to start anew'
       )
     return None
 
-  @property
-  def _aside(self) -> pathlib.Path:
-    return self.folder.with_name('checkpoints_unreadable')
-
-  def _set_aside(self, step: int) -> None:
+  def _set_aside(self, steps: list[int]) -> None:
+    if not steps:
+      return
     self._manager.close()
-    self._aside.mkdir(exist_ok=True)
-    target = self._aside / str(step)
-    while target.exists():
-      target = target.with_name(f'{target.name}_')
-    (self.folder / str(step)).rename(target)
+    aside = self.folder.with_name('checkpoints_unreadable')
+    aside.mkdir(exist_ok=True)
+    for step in steps:
+      target = aside / str(step)
+      while target.exists():
+        target = target.with_name(f'{target.name}_')
+      (self.folder / str(step)).rename(target)
     self._manager = self._open()
 
 
@@ -137,7 +136,7 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
         )
       except Exception as error:  # noqa: BLE001
         logging.warning(
-          'checkpoint %d cannot be read (%s): using the one before it', step, _first_line(error)
+          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
         )
         continue
       generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})

@@ -71,6 +71,15 @@ def parse(argv: list[str]) -> Options:
     raise UserError(_explain(error)) from error
   if config.system not in models.NAMES:
     raise UserError(f"no system '{config.system}': expected one of {', '.join(models.NAMES)}")
+  for key in (
+    'log_every',
+    'sample_every',
+    'checkpoint_every',
+    'checkpoints_kept',
+    'eval_batch_size',
+  ):
+    if config[key] < 1:
+      raise UserError(f'config.{key}: {config[key]}, expected at least 1')
   if len(rest) > 1:
     raise UserError(f"'{rest[1]}': expected only flags, such as --mode train")
   workdir = pathlib.Path(values.workdir or _default_workdir(chosen)).expanduser()

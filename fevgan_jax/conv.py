@@ -11,14 +11,14 @@ brevity:
     y[c] = sum_j x[c s + j - p] w[j]          `strided_conv`
     x[c s + j - p] += y[c] w[j]               `transposed_conv`, its adjoint
 
-Write j = t s + r with 0 <= r < s, and cut the padded fine grid into blocks of s: b[g, r] = x[g s +
-r - p]. Then
+Write j = t s + r with 0 <= r < s, and cut the padded fine grid into blocks of s values,
+b[g, r] = x[g s + r - p]. With W[t] the rows w[t s + r], one matrix [s F, C] per tap t,
 
-    y[c] = sum_t b[c + t] W[t]                with W[t] the rows w[t s + r], one matrix [s F, C]
-    per tap t b[c + t] += y[c] W[t]'
-    W[t]' = sum_c b[c + t]' y[c]              the gradient of both with respect to the kernel
+    y[c] = sum_t b[c + t] W[t]
+    b[c + t] += y[c] W[t]'
+    dW[t] = sum_c b[c + t]' y[c]              the gradient of both with respect to the kernel
 
-so with k = 4, s = 2 three axes leave 8 taps. The first two are one matrix product for all taps at
+With k = 4 and s = 2 three axes have 8 taps. The first two are one matrix product for all taps at
 once, followed (preceded) by a sum of shifted slices; the third is one product per tap. Nothing is
 multiplied by zeros, and no window is gathered. On GPU and TPU the vendor's convolutions are used
 instead.
@@ -249,8 +249,7 @@ def _padded(y: Array, tap: Sequence[int], taps: Sequence[int]) -> Array:
 
 
 def _to_blocks(x: Array, strides: Sequence[int], padding: Padding, blocks: Sequence[int]) -> Array:
-  """The padded fine grid, cut into blocks: [batch, *fine, F] -> [batch, *blocks, prod(strides) *
-  F]."""
+  """The padded fine grid in blocks: [batch, *fine, F] -> [batch, *blocks, prod(strides) * F]."""
   axes = len(strides)
   pads = [
     (p[0], s * g - p[0] - n, 0) for p, s, g, n in zip(padding, strides, blocks, x.shape[1:-1])

@@ -82,7 +82,8 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
   odd = [(0, side % 2) for side in clip.shape[1:3]]  # 4:2:0 needs even sides
   clip = np.pad(clip, [(0, 0), *odd, (0, 0)], mode='edge')
   height, width = clip.shape[1:3]
-  raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', f'{width}x{height}', '-r', str(fps), '-i', '-']
+  size = f'{width}x{height}'
+  raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', str(fps), '-i', '-']
   coded = ['-c:v', 'libx264', '-pix_fmt', 'yuv420p', '-crf', '16', '-movflags', '+faststart']
   with replacing(path) as temporary:
     subprocess.run(

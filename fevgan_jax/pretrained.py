@@ -1,12 +1,17 @@
-"""The generator that comes with the project: half-precision arrays and their config in one
-safetensors file."""
+"""The generator that comes with the project: half-precision arrays and their config in one file.
+
+    python -m fevgan_jax.pretrained WORKDIR      # makes it from a run's newest checkpoint
+"""
 
 import json
 import pathlib
+import sys
 
 import flax.traverse_util
 import numpy as np
 import safetensors.numpy
+
+from fevgan_jax import checkpoint
 
 FILE = pathlib.Path(__file__).parent / 'weights' / 'fevgan_synthetic_faces.safetensors'
 
@@ -25,3 +30,7 @@ def load(path: pathlib.Path = FILE) -> tuple[dict, dict]:
     arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
     config = json.loads(file.metadata()['config'])
   return flax.traverse_util.unflatten_dict(arrays, sep='/'), config
+
+
+if __name__ == '__main__':
+  save(FILE, *checkpoint.restore_generator(sys.argv[1])[:2])

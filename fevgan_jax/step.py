@@ -58,9 +58,11 @@ def train_step(
       system, critic, state.critics[name], example, generated, view_key
     )
 
-  # Lines 12 to 15: the generator, judged by the critics as they now are.
+  # Lines 12 to 15: the generator, judged by the critics.
+  judges = state.critics if system.judges_before_update else critics
+
   def objective(generated: Generated) -> tuple[Array, Metrics]:
-    return generator_objective(system, critics, frozen, example, generated, view_key)
+    return generator_objective(system, judges, frozen, example, generated, view_key)
 
   gradients, terms = jax.grad(objective, has_aux=True)(generated)
   (gradients,) = pull_back(gradients)

@@ -96,6 +96,8 @@ class System:
     critics: by name.
     terms: by name.
     adversarial_weight: of every critic's verdict in the generator's objective.
+    judges_before_update: whether the generator is judged by the critics as they were before the
+      step, or as the step has updated them.
     identity: the frozen face network; its parameters are an argument of the step. None without one.
     axis_name: the device axis over which statistics and gradients are averaged; None on one device.
   """
@@ -105,6 +107,7 @@ class System:
   critics: Mapping[str, Critic]
   terms: Mapping[str, Term]
   adversarial_weight: float = 1.0
+  judges_before_update: bool = False
   identity: IdentityEncoder | None = None
   axis_name: str | None = None
 

@@ -38,6 +38,7 @@ def config(data_dir) -> ml_collections.ConfigDict:
   config.dataset.data_dir = data_dir
   config.model.width = 1
   config.model.spatial_width = 1
+  config.critic.width = 1
   config.batch_size = 4
   config.epochs = 2.0
   config.optimizer.schedule = 'constant'  # so that a longer run begins like a shorter one

@@ -8,6 +8,7 @@ from einops import repeat
 
 from configs import base
 from fevgan_jax import conv, models
+from fevgan_jax.errors import UserError
 from fevgan_jax.models import fevgan
 from fevgan_jax.system import Example
 
@@ -38,7 +39,6 @@ def shapes_of(config, channels: int):
 
 def test_shapes_and_sizes_at_the_narrow_reading():
   config = base.get_config()
-  config.model.width, config.model.spatial_width = 64, 64
   video, logits, generator, critic = shapes_of(config, channels=1024)
   assert video.shape == (2, 32, 64, 64, 3)
   assert logits.shape == (2,)
@@ -64,6 +64,17 @@ def test_ablations_drop_an_encoder():
   without_spatial = shapes_of(config, channels=1024)[2]['params']
   assert without_spatial['decoder']['UpConv_0']['kernel'].shape[-1] == 1024 + 6
   assert 'spatial_encoder' not in without_spatial
+
+
+def test_critic_may_hear_the_label_after_its_first_layer():
+  config = base.get_config()
+  config.critic.label = 'hidden'
+  critic = shapes_of(config, channels=0)[3]['params']
+  assert critic['Conv_0']['kernel'].shape == (4, 4, 4, 3, 64)
+  assert critic['Conv_1']['kernel'].shape == (4, 4, 4, 64 + 6, 128)
+  config.critic.label = 'nowhere'
+  with pytest.raises(UserError, match="'nowhere', expected"):
+    models.build(config, None)
 
 
 def test_weights_start_from_the_papers_gaussian():

@@ -21,16 +21,34 @@ def build(config, encoder=None, axis_name=None, generator_rate=1e-2, critic_rate
 
 
 def create(system, batch, frozen=None):
-  system = dataclasses.replace(system, axis_name=None)
   return jax.jit(
     lambda batch: state.create(system, system.example(frozen, batch), jax.random.key(0))
   )(batch)
 
 
 def run(system, current, batch, frozen=None):
-  return jax.jit(lambda *args: step.train_step(system, *args))(
-    current, frozen, batch, jax.random.key(1)
-  )
+  step_ = jax.jit(lambda *args: step.train_step(system, *args))
+  return step_(current, frozen, batch, jax.random.key(1))
+
+
+compiled = {}
+
+
+def run_at(config, batch, generator_rate, critic_rate):
+  """The fresh state, and what one step at these learning rates makes of it; compiled once."""
+  if not compiled:
+    compiled['state'] = create(build(config), batch)
+    compiled['step'] = jax.jit(
+      lambda state, rates, batch: step.train_step(
+        build(config, generator_rate=rates[0], critic_rate=rates[1]),
+        state,
+        None,
+        batch,
+        jax.random.key(1),
+      )
+    )
+  rates = jnp.array([generator_rate, critic_rate])
+  return compiled['state'], *compiled['step'](compiled['state'], rates, batch)
 
 
 def same(a, b) -> bool:
@@ -38,14 +56,12 @@ def same(a, b) -> bool:
 
 
 def test_each_update_leaves_the_other_network_alone(config, batch):
-  still = build(config, generator_rate=0.0, critic_rate=1e-2)
-  current = create(still, batch)
-  after, _ = run(still, current, batch)
-  assert same(after.generator.params, current.generator.params)
-  assert not same(after.critics['critic'].params, current.critics['critic'].params)
-  after, metrics = run(build(config, generator_rate=1e-2, critic_rate=0.0), current, batch)
-  assert same(after.critics['critic'].params, current.critics['critic'].params)
-  assert not same(after.generator.params, current.generator.params)
+  before, after, _ = run_at(config, batch, generator_rate=0.0, critic_rate=1e-2)
+  assert same(after.generator.params, before.generator.params)
+  assert not same(after.critics['critic'].params, before.critics['critic'].params)
+  before, after, metrics = run_at(config, batch, generator_rate=1e-2, critic_rate=0.0)
+  assert same(after.critics['critic'].params, before.critics['critic'].params)
+  assert not same(after.generator.params, before.generator.params)
   assert after.step == 1
   assert set(metrics) == {
     'critic/loss',
@@ -58,13 +74,13 @@ def test_each_update_leaves_the_other_network_alone(config, batch):
 def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
   # The step pulls gradients back through one shared forward pass; here the objective is
   # differentiated directly.
-  system = build(config, generator_rate=1.0, critic_rate=0.0)
-  current = create(system, batch)
+  before, after, _ = run_at(config, batch, generator_rate=1.0, critic_rate=0.0)
+  system = build(config)
   example = system.example(None, batch)
-  critic = current.critics['critic']
+  critic = before.critics['critic']
 
   def objective(params):
-    variables = {'params': params, 'batch_stats': current.generator.batch_stats}
+    variables = {'params': params, 'batch_stats': before.generator.batch_stats}
     generated, _ = system.generator.apply(
       variables, example.image, example.label, None, train=True, mutable=['batch_stats']
     )
@@ -75,19 +91,20 @@ def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
       example.video, generated.video
     )
 
-  expected = jax.jit(jax.grad(objective))(current.generator.params)
-  after, _ = run(system, current, batch)
-  moved = jax.tree.map(lambda a, b: a - b, current.generator.params, after.generator.params)
+  expected = jax.jit(jax.grad(objective))(before.generator.params)
+  moved = jax.tree.map(lambda a, b: a - b, before.generator.params, after.generator.params)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-3), moved, expected)
 
 
-def test_generator_is_judged_by_the_critic_after_its_update(config, batch):
-  # With a large critic rate the verdict on the same clip changes: line 14 must see the new critic.
-  current = create(build(config), batch)
-  _, slow = run(build(config, critic_rate=0.0), current, batch)
-  _, fast = run(build(config, critic_rate=1.0), current, batch)
+def test_generator_is_judged_by_the_critic_after_its_update_or_before(config, batch):
+  # With a large critic rate the verdict on the same clip changes if the new critic gives it.
+  *_, slow = run_at(config, batch, generator_rate=1e-2, critic_rate=0.0)
+  *_, fast = run_at(config, batch, generator_rate=1e-2, critic_rate=1.0)
   assert slow['critic/loss'] == fast['critic/loss']
   assert abs(slow['generator/critic'] - fast['generator/critic']) > 1e-3
+  config.critic.judges_before_update = True
+  _, before = run(build(config, critic_rate=1.0), compiled['state'], batch)
+  assert before['generator/critic'] == pytest.approx(float(slow['generator/critic']), rel=1e-5)
 
 
 def test_frozen_face_network_is_an_argument_that_does_not_move(config, batch):

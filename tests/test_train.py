@@ -138,7 +138,8 @@ def test_no_readable_checkpoint_is_never_a_silent_new_start(run, config, tmp_pat
       file.write_bytes(b'')
   with pytest.raises(UserError, match='none of the checkpoints'):
     train.train(config, copy)
-  assert sorted(path.name for path in (copy / 'checkpoints_unreadable').iterdir()) == ['4', '6']
+  with pytest.raises(UserError, match='none of the checkpoints'):  # nor is the second try
+    train.train(config, copy)
 
 
 def test_another_config_in_the_same_workdir_is_refused(run, config):
@@ -186,6 +187,7 @@ def command(config, workdir: pathlib.Path, *words: str) -> list[str]:
     'dataset.data_dir': config.dataset.data_dir,
     'model.width': 1,
     'model.spatial_width': 1,
+    'critic.width': 1,
     'batch_size': 4,
     'epochs': 2.0,
     'log_every': 1,

@@ -13,21 +13,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 from einops import rearrange, repeat
 
 from fevgan_jax import conv, losses
+from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.system import Critic, Example, Generated, System, Term
 
 Array = jax.Array
 
-normal_init = nn.initializers.normal(
-  0.01
-)  # section 4.2: every trained network starts from N(0, 0.01)
-leaky_relu = functools.partial(
-  nn.leaky_relu, negative_slope=0.2
-)  # as VGAN, on which the paper builds
+# Section 4.2: every trained network starts from N(0, 0.01).
+normal_init = nn.initializers.normal(0.01)
+# As in VGAN, on which the paper builds.
+leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
 def batch_norm(
@@ -48,8 +48,7 @@ def batch_norm(
 
 
 class Conv(nn.Module):
-  """Strided convolution in as many dimensions as its kernel has; padding 1 with kernel 4, none
-  with others."""
+  """Strided convolution in as many dimensions as its kernel has."""
 
   features: int
   kernel: tuple[int, ...]
@@ -70,7 +69,7 @@ class UpConv(nn.Module):
   Attributes:
     repeat_edges: goes on beyond the first and last place of the first axis (time) with these,
       where the plain operation has nothing: there every second tap is missing, and such frames
-        come out faint.
+      come out faint.
   """
 
   features: int
@@ -178,16 +177,24 @@ class VideoDiscriminator(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
+    label: 'input', the label's channels join those of the video, or 'hidden', of the first layer.
     norm: makes a batch normalisation for a mode; none at the input layer and at the logit.
   """
 
   width: int
+  label: str
   norm: Callable[[bool], nn.Module]
 
   @nn.compact
   def __call__(self, video: Array, label: Array, train: bool) -> Array:
     """video [batch, 32, 64, 64, 3] in [-1, 1], label [batch, 6] -> logits [batch]."""
-    x = leaky_relu(LabelledConv(self.width)(video, label))
+    if self.label == 'input':
+      x = leaky_relu(LabelledConv(self.width)(video, label))
+    else:
+      x = leaky_relu(Conv(self.width, (4, 4, 4), (2, 2, 2))(video))
+      time, height, width = x.shape[1:-1]
+      tiled = repeat(label, 'b l -> b t h w l', t=time, h=height, w=width)
+      x = jnp.concatenate([x, tiled], -1)
     for multiple in (2, 4, 8):
       x = leaky_relu(
         self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), bias=False)(x))
@@ -208,8 +215,8 @@ class LabelledConv(nn.Module):
 
   @nn.compact
   def __call__(self, video: Array, label: Array) -> Array:
-    """video [batch, time, height, width, channels], label [batch, labels] -> [batch, time/2,
-    height/2, width/2, features]."""
+    """Halves time and space: video [batch, time, height, width, channels], label [batch, labels]
+    -> [batch, time / 2, height / 2, width / 2, features]."""
     channels = video.shape[-1]
     kernel = self.param('kernel', normal_init, (4, 4, 4, channels + label.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
@@ -221,10 +228,9 @@ class LabelledConv(nn.Module):
     return convolve(video, kernel[..., :channels, :]) + response + bias
 
 
-def _spread(places: int) -> Array:
+def _spread(places: int) -> np.ndarray:
   """[places, 3]: the first, all in between, and the last."""
-  index = jnp.ones(places, int).at[0].set(0).at[-1].set(2)
-  return jax.nn.one_hot(index, 3)
+  return np.eye(3, dtype=np.float32)[[0] + [1] * (places - 2) + [2]]
 
 
 def identity_term(frames: int, target: str) -> Callable[..., Array]:
@@ -232,15 +238,15 @@ def identity_term(frames: int, target: str) -> Callable[..., Array]:
 
   Args:
     frames: how many of a clip's frames are compared (section 3.3: 4 of 32).
-    target: 'image', the input (eq. 5 and the text), or 'video', the real clip's frames (Algorithm
-      1, line 13).
+    target: 'image', the input (eq. 5 and the text), or 'video', the real clip's frames
+      (Algorithm 1, line 13).
   """
+  if target not in ('image', 'video'):
+    raise UserError(f"config.loss.identity_target: '{target}', expected 'image' or 'video'")
 
   def loss(example: Example, generated: Generated, encode: Callable[[Array], Array]) -> Array:
     batch, time = example.video.shape[:2]
-    index = (
-      jnp.linspace(0, time - 1, frames).round().astype(int) if frames > 1 else jnp.array([time - 1])
-    )
+    index = np.linspace(time - 1, 0, frames).round().astype(int)
 
     def frame_features(video: Array) -> Array:
       features = encode(rearrange(video[:, index], 'b t h w c -> (b t) h w c'))
@@ -260,7 +266,10 @@ def system(
 ) -> System:
   """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0
   "w/o E_s"."""
+  if config.critic.label not in ('input', 'hidden'):
+    raise UserError(f"config.critic.label: '{config.critic.label}', expected 'input' or 'hidden'")
   norm = batch_norm(config.norm, axis_name)
+  critic = VideoDiscriminator(config.critic.width, config.critic.label, norm)
   terms = {
     'reconstruction': Term(
       config.loss.reconstruction,
@@ -274,9 +283,10 @@ def system(
   return System(
     generator=Generator(**config.model, norm=norm),
     optimizer=optimizer(),
-    critics={'critic': Critic(VideoDiscriminator(config.model.width, norm), optimizer())},
+    critics={'critic': Critic(critic, optimizer())},
     terms=terms,
     adversarial_weight=config.loss.adversarial,
+    judges_before_update=config.critic.judges_before_update,
     identity=identity,
     axis_name=axis_name,
   )
