@@ -88,6 +88,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     'by_label': {
       name: {row: mean_scores([c for c in clips if c['label'] == name], row) for row in ROWS}
       for name in EXPRESSIONS
+      if any(clip['label'] == name for clip in clips)
     },
     'per_clip': clips,
   }

@@ -17,7 +17,9 @@ FILE = pathlib.Path(__file__).parent / 'weights' / 'fevgan_synthetic_faces.safet
 
 
 def save(path: pathlib.Path, variables: dict, config: dict) -> None:
-  """Writes a generator's {'params', 'batch_stats'}, rounded to float16."""
+  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config without the
+  places of this machine."""
+  config = config | {'dataset': config['dataset'] | {'data_dir': ''}}
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
   arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
   path.parent.mkdir(parents=True, exist_ok=True)
