@@ -47,9 +47,11 @@ def get_config() -> ml_collections.ConfigDict:
   loss.adversarial = 1.0  # of eq. (3) in eq. (1)
   # lambda_1 of eq. (1) on the mean of eq. (4); no value in the paper, ImaGINator's here
   loss.reconstruction = 100.0
+  loss.motion_weight = 0.0  # of moving pixels in eq. (4), see losses.py; not in the paper
   # lambda_2 of eq. (1) on the mean of eq. (5), features at unit scale; no value in the paper
   loss.identity = 5.0
-  loss.identity_frames = 4  # of the clip's frames, evenly spaced, section 3.3
+  loss.identity_frames = 4  # of the clip's 32, section 3.3
+  loss.identity_choice = 'even'  # which: evenly spaced, or 'random' ones at each step
   # what they are compared with: 'image' (eq. 5) or 'video' (Algorithm 1, line 13)
   loss.identity_target = 'image'
 

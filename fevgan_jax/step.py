@@ -34,7 +34,7 @@ def train_step(
   rng = jax.random.fold_in(rng, state.step)
   if system.axis_name:
     rng = jax.random.fold_in(rng, lax.axis_index(system.axis_name))
-  noise_key, view_key = jax.random.split(rng)
+  noise_key, view_key, term_key = jax.random.split(rng, 3)
   example = system.example(frozen, batch)
 
   def generate(params) -> tuple[Generated, dict]:
@@ -62,7 +62,7 @@ def train_step(
   judges = state.critics if system.judges_before_update else critics
 
   def objective(generated: Generated) -> tuple[Array, Metrics]:
-    return generator_objective(system, judges, frozen, example, generated, view_key)
+    return generator_objective(system, judges, frozen, example, generated, view_key, term_key)
 
   gradients, terms = jax.grad(objective, has_aux=True)(generated)
   (gradients,) = pull_back(gradients)
@@ -101,6 +101,7 @@ def generator_objective(
   example: Example,
   generated: Generated,
   view_key: Array,
+  term_key: Array,
 ) -> tuple[Array, Metrics]:
   """Line 14, eq. (1): the critics' verdict and the weighted terms. The critics' statistics stay as
   they are."""
@@ -115,9 +116,10 @@ def generator_objective(
     )
     values[f'generator/{name}'] = losses.adversarial_loss(logits)
     total += system.adversarial_weight * values[f'generator/{name}']
-  for name, term in system.terms.items():
+  for i, (name, term) in enumerate(system.terms.items()):
+    key = jax.random.fold_in(term_key, i)
     values[f'generator/{name}'] = term.loss(
-      example, generated, lambda image: system.encode(frozen, image)
+      example, generated, lambda image: system.encode(frozen, image), key
     )
     total += term.weight * values[f'generator/{name}']
   return total, values | {'generator/loss': total}

@@ -77,12 +77,12 @@ class Term:
 
   Attributes:
     weight: its lambda.
-    loss: (example, generated, encode) -> scalar, `encode` being the frozen face network,
+    loss: (example, generated, encode, rng) -> scalar, `encode` being the frozen face network,
       [batch, height, width, 3] -> [batch, 4, 4, channels].
   """
 
   weight: float
-  loss: Callable[[Example, Generated, Callable[[Array], Array]], Array]
+  loss: Callable[[Example, Generated, Callable[[Array], Array], Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)

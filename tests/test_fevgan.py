@@ -125,8 +125,22 @@ def test_identity_term_looks_at_evenly_spaced_frames(target):
   example = Example(
     jnp.zeros((1, 32, 4, 4, 1)).at[0, 10].set(1.0), jnp.zeros((1, 6)), jnp.zeros((1, 4, 4, 1))
   )
-  term = fevgan.identity_term(4, target)
-  value = term(example, fevgan.Generated(video), lambda image: image)
+  term = fevgan.identity_term(4, 'even', target)
+  value = term(example, fevgan.Generated(video), lambda image: image, jax.random.key(0))
   # Against the image (0): frame 10 is off by 3, mean over four 3/4. Against the real clip (1
   # there): 2/4.
   assert value == pytest.approx({'image': 0.75, 'video': 0.5}[target])
+
+
+def test_random_frames_of_the_identity_term_come_from_every_part_of_the_clip():
+  # The "face network" passes on the frame's number: with 4 parts of 8 frames, four random frames
+  # sum to one of [0, 8), one of [8, 16), ...: a mean of 12 to 19.
+  number = jnp.arange(32.0).reshape(1, 32, 1, 1, 1)
+  example = Example(jnp.zeros((1, 32, 1, 1, 1)), jnp.zeros((1, 6)), jnp.zeros((1, 1, 1, 1)))
+  term = fevgan.identity_term(4, 'random', 'image')
+  values = {
+    float(term(example, fevgan.Generated(number), lambda image: image, jax.random.key(i)))
+    for i in range(20)
+  }
+  assert len(values) > 5
+  assert all(12 <= value <= 19 for value in values)

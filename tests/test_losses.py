@@ -37,6 +37,16 @@ def test_reconstruction_loss_is_a_mean():
     assert losses.reconstruction_loss(real, real.at[:, ::2].set(0.5)) == pytest.approx(0.25)
 
 
+def test_moving_pixels_may_count_more():
+  # Two frames of one pixel, at 0 and then at 1/2, a mean of 1/4: with weight 3 the first counts
+  # once and the second 1 + 3 * 2 = 7 times. The fake is off by 1/4 in both: (1/4 + 7/4) / 2.
+  real = jnp.array([0.0, 0.5]).reshape(1, 2, 1, 1, 1)
+  assert losses.reconstruction_loss(real, real + 0.25) == pytest.approx(0.25)
+  for size in (1, 0.1):  # a fainter motion counts as much
+    loss = losses.reconstruction_loss(size * real, size * real + 0.25, motion_weight=3.0)
+    assert loss == pytest.approx(1.0, rel=1e-3)
+
+
 def test_identity_loss_compares_every_frame_with_the_reference():
   # One value per frame: |1 - 0|, |1 - 3|: mean 1.5.
   features = jnp.ones((1, 1, 1, 1, 1))

@@ -233,20 +233,32 @@ def _spread(places: int) -> np.ndarray:
   return np.eye(3, dtype=np.float32)[[0] + [1] * (places - 2) + [2]]
 
 
-def identity_term(frames: int, target: str) -> Callable[..., Array]:
-  """Eq. (5) on evenly spaced frames, the last included.
+def identity_term(frames: int, choice: str, target: str) -> Callable[..., Array]:
+  """Eq. (5) on a few frames of a clip.
 
   Args:
-    frames: how many of a clip's frames are compared (section 3.3: 4 of 32).
+    frames: how many are compared (section 3.3: 4 of 32).
+    choice: 'even', always the same, evenly spaced back from the last; or 'random', at each step one
+      at random in each of as many equal parts of the clip.
     target: 'image', the input (eq. 5 and the text), or 'video', the real clip's frames
       (Algorithm 1, line 13).
   """
-  if target not in ('image', 'video'):
-    raise UserError(f"config.loss.identity_target: '{target}', expected 'image' or 'video'")
+  for key, value, known in (
+    ('identity_choice', choice, ('even', 'random')),
+    ('identity_target', target, ('image', 'video')),
+  ):
+    if value not in known:
+      raise UserError(f"config.loss.{key}: '{value}', expected {' or '.join(map(repr, known))}")
 
-  def loss(example: Example, generated: Generated, encode: Callable[[Array], Array]) -> Array:
+  def loss(
+    example: Example, generated: Generated, encode: Callable[[Array], Array], rng: Array
+  ) -> Array:
     batch, time = example.video.shape[:2]
-    index = np.linspace(time - 1, 0, frames).round().astype(int)
+    if choice == 'even':
+      index = np.linspace(time - 1, 0, frames).round().astype(int)
+    else:
+      bounds = np.arange(frames + 1) * time // frames
+      index = jax.random.randint(rng, (frames,), bounds[:-1], bounds[1:])
 
     def frame_features(video: Array) -> Array:
       features = encode(rearrange(video[:, index], 'b t h w c -> (b t) h w c'))
@@ -273,12 +285,17 @@ def system(
   terms = {
     'reconstruction': Term(
       config.loss.reconstruction,
-      lambda example, generated, _: losses.reconstruction_loss(example.video, generated.video),
+      lambda example, generated, *_: losses.reconstruction_loss(
+        example.video, generated.video, motion_weight=config.loss.motion_weight
+      ),
     ),
   }
   if identity is not None and config.loss.identity:
     terms['identity'] = Term(
-      config.loss.identity, identity_term(config.loss.identity_frames, config.loss.identity_target)
+      config.loss.identity,
+      identity_term(
+        config.loss.identity_frames, config.loss.identity_choice, config.loss.identity_target
+      ),
     )
   return System(
     generator=Generator(**config.model, norm=norm),
