@@ -163,27 +163,23 @@ def table(result: dict) -> str:
 
 
 def write_samples(generate, source, folder: pathlib.Path, people: int = 3) -> None:
-  """test.png: the six expressions of unseen people; test.gif: the same, moving, under the real
-  clips."""
-  chosen = {}
+  """Unseen people: test.png, each expression over time; test.gif, all of them moving, below the real
+  clips; test_apex.png, its last frame."""
+  clips = {}
   for i in range(len(source)):
     clip = source[i]
-    chosen.setdefault(clip['subject'], {}).setdefault(int(clip['label']), clip)
-  chosen = {s: c for s, c in sorted(chosen.items()) if len(c) == NUM_LABELS}
-  names, rows, sheets, inputs, sheet_names = [], [], [], [], []
-  for subject, clips in list(chosen.items())[:people]:
-    image_ = clips[0]['video'][0]
-    fake = np.asarray(
-      generate(np.stack([image_] * NUM_LABELS), np.arange(NUM_LABELS), jax.random.key(0))
-    )
-    rows += [np.stack([clips[k]['video'] for k in range(NUM_LABELS)]), fake]
-    names += [f'{subject.decode()}\nreal', f'{subject.decode()}\ngenerated']
-    sheets.append(fake)
-    inputs += [image_] * NUM_LABELS
-    sheet_names += [f'{subject.decode()}\n{label}' for label in EXPRESSIONS]
-  if not rows:
+    clips.setdefault(clip['subject'].decode(), {}).setdefault(int(clip['label']), clip['video'])
+  names = sorted(name for name, by_label in clips.items() if len(by_label) == NUM_LABELS)[:people]
+  if not names:
     return
-  media.write_png(
-    folder / 'test.png', media.sheet(np.concatenate(sheets), sheet_names, inputs=np.stack(inputs))
-  )
-  media.write_gif(folder / 'test.gif', media.grid(np.stack(rows), names, EXPRESSIONS))
+  real = np.stack([[clips[name][label] for label in range(NUM_LABELS)] for name in names])
+  inputs = np.repeat(real[:, 0, 0], NUM_LABELS, axis=0)
+  labels = np.tile(np.arange(NUM_LABELS), len(names))
+  generated = np.asarray(generate(inputs, labels, jax.random.key(0)))
+  rows = [f'{name}\n{expression}' for name in names for expression in EXPRESSIONS]
+  media.write_png(folder / 'test.png', media.sheet(generated, rows, inputs=inputs))
+  pairs = np.stack([real, generated.reshape(real.shape)], axis=1).reshape(-1, *real.shape[1:])
+  rows = [f'{name}\n{kind}' for name in names for kind in ('real', 'generated')]
+  grid = media.grid(pairs, rows, EXPRESSIONS)
+  media.write_gif(folder / 'test.gif', grid)
+  media.write_png(folder / 'test_apex.png', grid[-1])
