@@ -163,7 +163,7 @@ def table(result: dict) -> str:
 
 
 def write_samples(generate, source, folder: pathlib.Path, people: int = 3) -> None:
-  """Unseen people: test.png, each expression over time; test.gif, all of them moving, below the real
+  """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
   clips; test_apex.png, its last frame."""
   clips = {}
   for i in range(len(source)):
