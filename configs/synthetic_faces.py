@@ -13,9 +13,11 @@ from configs import base
 
 
 def full(config):
-  """More people and takes, and a longer run."""
+  """More people and takes, and a longer run, in which expressions need less and people more weight."""
   config.dataset.config = 'full'
   config.epochs = 9.0
+  config.loss.motion_weight = 0.5
+  config.loss.identity = 10.0
 
 
 def get_config(argument: str = ''):
