@@ -4,7 +4,7 @@
     python main.py --config configs/synthetic_faces.py:fevgan,full
     python main.py --config configs/synthetic_faces.py:fevgan,no_spatial
 
-The first takes 72 people and under 15 minutes on two cores, the second 200 people and an hour.
+The first takes 72 people and under 15 minutes on two cores, the second 200 people and three quarters of an hour.
 The paper's settings are for 400 epochs. These runs are short: the learning rate is higher and falls
 to zero, and the label is made to be heard early, by its scale and by the weight of moving pixels.
 """
@@ -13,7 +13,7 @@ from configs import base
 
 
 def full(config):
-  """More people and takes, and a longer run, in which expressions need less and people more weight."""
+  """More people and takes, and a longer run: expressions need less weight, people more."""
   config.dataset.config = 'full'
   config.epochs = 9.0
   config.loss.motion_weight = 0.5
