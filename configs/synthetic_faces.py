@@ -4,7 +4,8 @@
     python main.py --config configs/synthetic_faces.py:fevgan,full
     python main.py --config configs/synthetic_faces.py:fevgan,no_spatial
 
-The first takes 72 people and under 15 minutes on two cores, the second 200 people and three quarters of an hour.
+The first takes 72 people and under 15 minutes on two cores, the second 200 people and most of an
+hour.
 The paper's settings are for 400 epochs. These runs are short: the learning rate is higher and falls
 to zero, and the label is made to be heard early, by its scale and by the weight of moving pixels.
 """

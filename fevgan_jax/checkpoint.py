@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import jax
+import ml_collections
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -142,6 +143,16 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
       generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
       return generator, items.config, step
   raise UserError(f'{folder}: no checkpoint that can be read: train first')
+
+
+def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
+  """The config that the checkpoint was trained with, but for where things lie on this machine."""
+  restored = ml_collections.ConfigDict(saved)
+  restored.dataset.data_dir = config.dataset.data_dir
+  restored.eval_batch_size = config.eval_batch_size
+  if config.identity.weights:
+    restored.identity.weights = config.identity.weights
+  return restored
 
 
 def _first_line(error: Exception) -> str:

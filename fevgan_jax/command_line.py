@@ -68,7 +68,7 @@ def parse(argv: list[str]) -> Options:
     rest = values(argv)
     config = values.config
   except Exception as error:  # absl and a config file raise what they like  # noqa: BLE001
-    raise UserError(_explain(error)) from error
+    raise UserError(_explain(error, chosen)) from error
   if config.system not in models.NAMES:
     raise UserError(f"no system '{config.system}': expected one of {', '.join(models.NAMES)}")
   for key in (
@@ -132,20 +132,22 @@ def _check_writable(folder: pathlib.Path) -> None:
     ) from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, chosen: str) -> str:
   """One line from whatever absl, ml_collections or the config file raised."""
   text = str(error).strip()
   if isinstance(error, AttributeError | KeyError):
     key = re.search(r'\w*', text.lstrip('\'"\\')).group()
-    near = difflib.get_close_matches(key, _keys(), 3, 0.4)
+    near = difflib.get_close_matches(key, _keys(chosen), 3, 0.4)
     hint = f'did you mean {" or ".join(near)}?' if near else 'configs/base.py holds all keys'
     return f"no key '{key}' in the config: {hint}"
   return text.splitlines()[-1].removeprefix('ValueError: ')
 
 
-def _keys() -> list[str]:
-  """Every key of the config, with its section."""
-  from configs import base  # only to explain an error
-
-  config = base.get_config().to_dict()
+def _keys(chosen: str) -> list[str]:
+  """Every section and every key with its section, of the config as its file makes it."""
+  values = flags.FlagValues()
+  argv = ['', f'--config={chosen}']
+  config_flags.DEFINE_config_file('config', None, flag_values=values, sys_argv=argv)
+  values(argv)
+  config = values.config.to_dict()
   return [*config, *flax.traverse_util.flatten_dict(config, sep='.')]

@@ -35,7 +35,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     What evaluation.json holds.
   """
   variables, saved, step = checkpoint.restore_generator(workdir)
-  config = restored_config(config, saved)
+  config = checkpoint.restored_config(config, saved)
   builder = data.prepare(config)
   source = builder.as_data_source('test')
   encoder, frozen = models.load_identity(config)
@@ -103,16 +103,6 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     table(result),
   )
   return result
-
-
-def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
-  """The config that the checkpoint was trained with, but for where things lie on this machine."""
-  restored = ml_collections.ConfigDict(saved)
-  restored.dataset.data_dir = config.dataset.data_dir
-  restored.eval_batch_size = config.eval_batch_size
-  if config.identity.weights:
-    restored.identity.weights = config.identity.weights
-  return restored
 
 
 @jax.jit

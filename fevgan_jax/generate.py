@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from fevgan_jax import checkpoint, evaluate, media, models, pretrained
+from fevgan_jax import checkpoint, media, models, pretrained
 from fevgan_jax.errors import UserError
 from fevgan_jax.faces import detect
 from fevgan_jax.system import EXPRESSIONS
@@ -48,7 +48,7 @@ def generate(
     variables, saved, _ = checkpoint.restore_generator(workdir)
   output.mkdir(parents=True, exist_ok=True)
   media.write_png(output / 'input.png', face)
-  config = evaluate.restored_config(config, saved)
+  config = checkpoint.restored_config(config, saved)
   encoder, frozen = models.load_identity(config)
   system = models.build(config, encoder)
   labels = np.array([EXPRESSIONS.index(name) for name in chosen])
