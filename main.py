@@ -18,38 +18,35 @@ def run(argv: list[str]) -> None:
   from fevgan_jax import command_line
 
   options = command_line.parse(argv)
-  config, workdir = options.config, options.workdir
+  from fevgan_jax import data, evaluate, generate, train
+
   if options.mode == 'prepare':
-    from fevgan_jax import data
-
-    data.prepare(config)
+    data.prepare(options.config)
   elif options.mode == 'train':
-    from fevgan_jax import train
-
-    train.train(config, workdir)
+    train.train(options.config, options.workdir)
   elif options.mode == 'evaluate':
-    from fevgan_jax import evaluate
-
-    evaluate.evaluate(config, workdir)
+    evaluate.evaluate(options.config, options.workdir)
   elif options.mode == 'generate':
-    from fevgan_jax import generate
-
     generate.generate(
-      config, options.named_workdir, options.image, options.expression, options.output
+      options.config, options.named_workdir, options.image, options.expression, options.output
     )
 
 
 def set_up_logging() -> None:
-  """Our own lines from INFO on, those of libraries from WARNING on."""
+  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax: what it tells a
+  dozen times when a write fails, checkpoint.py tells once."""
   from absl import flags, logging
 
   flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
   logging.set_stderrthreshold(logging.INFO)
-  here = os.path.dirname(os.path.abspath(__file__))
+  ours = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fevgan_jax')
   logging.get_absl_handler().addFilter(
-    lambda record: record.levelno >= python_logging.WARNING or record.pathname.startswith(here)
+    lambda record: (
+      record.pathname.startswith(ours)
+      or (record.levelno >= python_logging.WARNING and '/orbax/' not in record.pathname)
+    )
   )
 
 
@@ -62,15 +59,12 @@ def main(argv: list[str]) -> int:
 
   set_up_logging()
   try:
-    if {'--help', '-h'} & set(argv):
-      print(__doc__)
-    else:
-      run(argv)
+    print(__doc__) if '--help' in argv else run(argv)
   except UserError as error:
     print(f'fevgan: {error}', file=sys.stderr)
     return 2
   except OSError as error:
-    print(f'fevgan: {error.filename or "file system"}: {error.strerror or error}', file=sys.stderr)
+    print(f'fevgan: {error.filename or "disk"}: {error.strerror or error}', file=sys.stderr)
     return 2
   return 0
 

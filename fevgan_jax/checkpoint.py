@@ -1,8 +1,10 @@
 """Orbax checkpoints: the generator, the critics, the position in the data and the config as named
 items."""
 
+import errno
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -36,8 +38,12 @@ class Checkpoints:
   def __enter__(self) -> 'Checkpoints':
     return self
 
-  def __exit__(self, *error) -> None:
-    self._manager.close()
+  def __exit__(self, kind: type | None, *error) -> None:
+    try:
+      self._manager.close()
+    except (OSError, ValueError) as failure:
+      if kind is None:  # otherwise the first error is the one to tell
+        raise self._cannot_write(failure) from failure
 
   def save(self, state: TrainState, data: Any, config: dict) -> None:
     """Starts to write; what is written is what the arguments are now.
@@ -46,17 +52,24 @@ class Checkpoints:
       state: of the training.
       data: position in the data, JSON.
       config: JSON.
+
+    Raises:
+      UserError: this checkpoint or the one before it cannot be written.
     """
     host = parallel.fetch(state)
-    self._manager.save(
-      int(host.step),
-      args=ocp.args.Composite(
-        generator=ocp.args.StandardSave(host.generator),
-        critics=ocp.args.StandardSave(host.critics),
-        data=ocp.args.JsonSave(data),
-        config=ocp.args.JsonSave(config),
-      ),
+    needed, free = sum(x.nbytes for x in jax.tree.leaves(host)), shutil.disk_usage(self.folder).free
+    if free < 1.1 * needed:  # tensorstore, too, would tell, in a hundred tracebacks
+      raise self._cannot_write(OSError(errno.ENOSPC, 'full'))
+    items = ocp.args.Composite(
+      generator=ocp.args.StandardSave(host.generator),
+      critics=ocp.args.StandardSave(host.critics),
+      data=ocp.args.JsonSave(data),
+      config=ocp.args.JsonSave(config),
     )
+    try:
+      self._manager.save(int(host.step), args=items)
+    except (OSError, ValueError) as failure:
+      raise self._cannot_write(failure) from failure
 
   def restore(self, state: TrainState) -> tuple[TrainState, Any] | None:
     """The newest checkpoint that can be read, and its position in the data; None where there is
@@ -99,6 +112,14 @@ class Checkpoints:
         'name another --workdir to start anew'
       )
     return None
+
+  def _cannot_write(self, failure: Exception) -> UserError:
+    full = 'RESOURCE_EXHAUSTED' in str(failure) or getattr(failure, 'errno', 0) == errno.ENOSPC
+    reason = 'the disk is full' if full else _first_line(failure)
+    return UserError(
+      f'{self.folder}: a checkpoint cannot be written ({reason}): make room and start again, '
+      'it goes on from the last complete one'
+    )
 
   def _set_aside(self, steps: list[int]) -> None:
     if not steps:

@@ -54,10 +54,24 @@ def builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
 
 
 def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
-  """Writes the data set where it is missing, and returns its builder."""
+  """Writes the data set where it is missing, and returns its builder.
+
+  Raises:
+    UserError: see `builder`; or it cannot be written.
+  """
   ready = builder(config)
   tfds.disable_progress_bar()  # builders that take long show their own
-  ready.download_and_prepare()
+  try:
+    ready.download_and_prepare()
+  except (OSError, RuntimeError) as failure:
+    full = 'No space left' in str(failure)  # array_record has no exception of its own
+    if not full and not isinstance(failure, OSError):
+      raise
+    reason = 'the disk is full' if full else failure.strerror
+    raise UserError(
+      f'{ready.data_path}: cannot be written ({reason}): make room, or name another place with '
+      '--config.dataset.data_dir'
+    ) from failure
   return ready
 
 
