@@ -88,7 +88,7 @@ def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
       critic.variables, generated.video, example.label, train=True, mutable=['batch_stats']
     )
     return losses.adversarial_loss(logits) + 100 * losses.reconstruction_loss(
-      example.video, generated.video
+      example.video, generated.video, motion_weight=config.loss.motion_weight
     )
 
   expected = jax.jit(jax.grad(objective))(before.generator.params)
@@ -126,13 +126,15 @@ def test_frozen_face_network_is_an_argument_that_does_not_move(config, batch):
 
 
 def test_four_devices_equal_one(config, batch):
-  # Gradient descent for three steps; statistics and gradients are means over the devices. float32
-  # sums in another order.
-  single = build(config)
+  # Gradient descent for three steps. After the first the parameters agree to float32's rounding;
+  # then L1's slopes, which are signs, make more of it. Parameters move by 1e-3 and more.
+  rates = {'generator_rate': 1e-3, 'critic_rate': 1e-3}
+  single = build(config, **rates)
   one = create(single, batch)
+  start = parallel.fetch(one)
   four = parallel.replicate(one)
   one_step = jax.jit(lambda *args: step.train_step(single, *args))
-  shared = build(config, axis_name=parallel.AXIS)
+  shared = build(config, axis_name=parallel.AXIS, **rates)
   traces = []
 
   def counted(*args):
@@ -140,15 +142,20 @@ def test_four_devices_equal_one(config, batch):
     return step.train_step(shared, *args)
 
   four_step = parallel.pmap_step(counted)
-  for i in range(3):
+  for i, tolerance in enumerate((1e-7, 1e-5, 3e-5)):
     rolled = {key: np.roll(value, i, axis=0) for key, value in batch.items()}
     one, one_metrics = one_step(one, None, rolled, jax.random.key(1))
     four, four_metrics = four_step(four, None, parallel.shard(rolled), jax.random.key(1))
+    assert difference((one.generator, one.critics), (four.generator, four.critics)) < tolerance
+    for name in one_metrics:
+      np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-4)
+  assert difference(one.generator.params, start.generator.params) > 1e-3
   assert len(traces) == 1
-  for a, b in ((one.generator, four.generator), (one.critics, four.critics)):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), a, b)
-  for name in one_metrics:
-    np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-4)
+
+
+def difference(a, b) -> float:
+  """The largest between two trees."""
+  return max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), a, b)))
 
 
 def test_critics_with_other_views_and_noise(config, batch):

@@ -246,7 +246,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes():
 
 def test_a_prepared_set_reads_back(tmp_path):
   config = builder_module.Config(
-      name='tiny', train_people=1, test_people=1, takes=2, size=32, frames=3, processes=1)
+      name='mini', train_people=1, test_people=1, takes=2, size=32, frames=3, processes=1)
   builder = builder_module.Builder(data_dir=tmp_path, config=config)
   builder.download_and_prepare(file_format='array_record')
   assert builder.info.features['label'].names == list(expression.LABELS)
