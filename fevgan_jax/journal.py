@@ -7,7 +7,9 @@ import time
 
 import numpy as np
 import tensorboardX
+from matplotlib.figure import Figure
 
+from fevgan_jax import media
 from fevgan_jax.errors import UserError
 
 
@@ -108,3 +110,21 @@ def cut_off(path: pathlib.Path, done: int) -> None:
   temporary = path.with_suffix('.tmp')
   temporary.write_text(''.join(kept))
   temporary.replace(path)
+
+
+def draw(workdir: pathlib.Path) -> None:
+  """metrics.png: every metric of metrics.jsonl over the steps, one panel each."""
+  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  names = sorted({name for line in lines for name in line} - {'step', 'seconds_per_step'})
+  columns = 3
+  figure = Figure(figsize=(4 * columns, 2.5 * -(-len(names) // columns)), layout='constrained')
+  for i, name in enumerate(names, start=1):
+    points = [(line['step'], line[name]) for line in lines if name in line]
+    axes = figure.add_subplot(-(-len(names) // columns), columns, i)
+    axes.plot(*zip(*points), linewidth=1)
+    axes.set_title(name, fontsize=10)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel('step', fontsize=8)
+    axes.tick_params(labelsize=8)
+  with media.replacing(workdir / 'metrics.png') as temporary:
+    figure.savefig(temporary, dpi=100, format='png')

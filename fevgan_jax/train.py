@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fevgan_jax import checkpoint, data, evaluate, media, models, parallel, state, step
 from fevgan_jax.errors import UserError
-from fevgan_jax.journal import Journal
+from fevgan_jax.journal import Journal, draw
 from fevgan_jax.state import TrainState
 from fevgan_jax.system import EXPRESSIONS, System
 
@@ -36,9 +36,9 @@ MAY_CHANGE = (
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
   """Prepares the data, trains from the newest checkpoint or from scratch, and evaluates.
 
-  Leaves config.json, metrics.jsonl, TensorBoard events, checkpoints/, samples/ and evaluation.json
-  in `workdir`. Two runs of one config end in the same parameters, bit for bit, whether or not one
-  was interrupted.
+  Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/, samples/ and
+  evaluation.json in `workdir`. Two runs of one config end in the same parameters, bit for bit,
+  whether or not one was interrupted.
 
   Returns:
     The state after the last step.
@@ -91,6 +91,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
         raise SystemExit(128 + signal.SIGTERM)
     journal.close()
   if parallel.is_main():
+    draw(workdir)
     evaluate.evaluate(config, workdir)
   return current
 

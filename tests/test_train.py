@@ -15,7 +15,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fevgan_jax import checkpoint, data, evaluate, generate, parallel, pretrained, step, train
+from fevgan_jax import (
+  checkpoint,
+  data,
+  evaluate,
+  generate,
+  media,
+  parallel,
+  pretrained,
+  step,
+  train,
+)
 from fevgan_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -78,6 +88,7 @@ def test_a_run_leaves_what_was_promised(run):
     if 'generator/loss' not in line
   )
   assert list(workdir.glob('events.out.tfevents.*'))
+  assert media.read_image(workdir / 'metrics.png').std() > 0
   # Samples at the first step, every third, and the last: one person, six labels.
   assert sorted(path.name for path in (workdir / 'samples').glob('0*.png')) == [
     '000001.png',
