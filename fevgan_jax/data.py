@@ -35,7 +35,8 @@ def builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   name = config.dataset.name
   if name not in names():
     raise UserError(
-      f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}"
+      f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}; builders "
+      'for licensed files, MUG and Oulu-CASIA, are still to come (README, "Data of one\'s own")'
     )
   if str(FOLDER) not in sys.path:
     sys.path.append(str(FOLDER))

@@ -49,6 +49,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   """
   parallel.local_batch_size(config.batch_size)
   check_same_run(workdir, config.to_dict())
+  data.builder(config)  # a wrong name is told before a missing weight file
   encoder, frozen = models.load_identity(config)
   builder = data.prepare(config)
   source = builder.as_data_source('train')
