@@ -19,9 +19,10 @@ b[g, r] = x[g s + r - p]. With W[t] the rows w[t s + r], one matrix [s F, C] per
     dW[t] = sum_c b[c + t]' y[c]              the gradient of both with respect to the kernel
 
 With k = 4 and s = 2 three axes have 8 taps. The first two are one matrix product for all taps at
-once, followed (preceded) by a sum of shifted slices; the third is one product per tap. Nothing is
-multiplied by zeros, and no window is gathered. On GPU and TPU the vendor's convolutions are used
-instead.
+once and a sum of shifted slices of it; the third is one product per tap. Nothing is multiplied by
+zeros, and no window is gathered. The products of all taps are larger than what goes in or comes
+out, so a batch is worked through in chunks whose products fit into a CPU's cache. On GPU and TPU
+the vendor's convolutions are used instead.
 
 Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], kernel [*window, F,
 C], for any number of spatial axes. Both operations take the kernel in this one layout.
@@ -30,7 +31,7 @@ C], for any number of spatial axes. Both operations take the kernel in this one 
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import chex
 import jax
@@ -39,6 +40,10 @@ from jax import lax
 
 Array = jax.Array
 Padding = tuple[tuple[int, int], ...]
+
+# Bytes of products at a time, about the last cache of a CPU. Measured from 2**24 to no limit, the
+# time hardly changes; the memory of a step at batch 4 falls by a third.
+CHUNK = 2**25
 
 
 def strided_conv(
@@ -193,38 +198,72 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding) -> Array:
   space = tuple(
     (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
   )
-  blocks = _to_blocks(x, strides, padding, [m + t - 1 for m, t in zip(space, taps)])
-  products = blocks @ _tap_matrices(kernel, strides).transpose(1, 0, 2).reshape(
-    blocks.shape[-1], -1
-  )
-  products = products.reshape(*blocks.shape[:-1], math.prod(taps), channels)
-  return sum(_shifted(products[..., i, :], tap, space) for i, tap in enumerate(_offsets(taps)))
+  grid = [m + t - 1 for m, t in zip(space, taps)]
+  matrix = _tap_matrices(kernel, strides)
+  matrix = matrix.transpose(1, 0, 2).reshape(matrix.shape[1], -1)  # [s F, taps C]
+
+  def down(x):
+    products = _to_blocks(x, strides, padding, grid) @ matrix
+    products = products.reshape(*products.shape[:-1], math.prod(taps), channels)
+    return sum(_shifted(products[..., i, :], tap, space) for i, tap in enumerate(_offsets(taps)))
+
+  y = _in_chunks(down, math.prod(grid) * matrix.shape[1], x)
+  return y.reshape(-1, *y.shape[2:])
 
 
 def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine) -> Array:
   *window, features, channels = kernel.shape
   taps = _taps(window, strides)
-  products = y @ _tap_matrices(kernel, strides).reshape(-1, channels).T
-  products = products.reshape(*y.shape[:-1], math.prod(taps), -1)
-  blocks = sum(_padded(products[..., i, :], tap, taps) for i, tap in enumerate(_offsets(taps)))
-  return _from_blocks(blocks, strides, padding, fine, features)
+  matrix = _tap_matrices(kernel, strides).reshape(-1, channels).T  # [C, taps s F]
+
+  def up(y):
+    products = y @ matrix
+    products = products.reshape(*y.shape[:-1], math.prod(taps), -1)
+    blocks = sum(_padded(products[..., i, :], tap, taps) for i, tap in enumerate(_offsets(taps)))
+    return _from_blocks(blocks, strides, padding, fine, features)
+
+  x = _in_chunks(up, math.prod(y.shape[1:-1]) * matrix.shape[1], y)
+  return x.reshape(-1, *x.shape[2:])
 
 
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding) -> Array:
   taps = _taps(window, strides)
-  space = y.shape[1:-1]
-  blocks = _to_blocks(x, strides, padding, [m + t - 1 for m, t in zip(space, taps)])
-  rows = tuple(range(y.ndim - 1))
+  space, rows = y.shape[1:-1], tuple(range(y.ndim - 1))
+  grid = [m + t - 1 for m, t in zip(space, taps)]
+  width = math.prod(strides) * x.shape[-1]
 
-  def tap_matrix(tap):  # shifts whichever of the two is the smaller copy
-    if blocks.shape[-1] <= y.shape[-1]:
-      pair = _shifted(blocks, tap, space), y
-    else:
-      pair = blocks, _padded(y, tap, taps)
-    return lax.dot_general(*pair, ((rows, rows), ((), ())))
+  def gradient(x, y):
+    blocks = _to_blocks(x, strides, padding, grid)
 
-  matrices = jnp.stack([tap_matrix(tap) for tap in _offsets(taps)])
+    def tap_matrix(tap):  # shifts whichever of the two is the smaller copy
+      if width <= y.shape[-1]:
+        pair = _shifted(blocks, tap, space), y
+      else:
+        pair = blocks, _padded(y, tap, taps)
+      return lax.dot_general(*pair, ((rows, rows), ((), ())))
+
+    return jnp.stack([tap_matrix(tap) for tap in _offsets(taps)])
+
+  copies = math.prod(grid) * math.prod(taps) * min(width, y.shape[-1])
+  matrices = _in_chunks(gradient, copies, x, y).sum(0)
   return _from_tap_matrices(matrices, window, strides, x.shape[-1])
+
+
+def _in_chunks(f: Callable[..., Array], products: int, *arrays: Array) -> Array:
+  """f of a part of the batch at a time: [batch, ...] each -> [chunks, *shape of f's result].
+
+  Args:
+    f: of arrays [part of the batch, ...].
+    products: numbers that it holds at once for one example.
+    *arrays: [batch, ...].
+  """
+  batch = arrays[0].shape[0]
+  most = max(CHUNK // (products * arrays[0].dtype.itemsize), 1)
+  size = max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
+  if size == batch:
+    return f(*arrays)[None]
+  parts = [array.reshape(-1, size, *array.shape[1:]) for array in arrays]
+  return lax.map(lambda part: f(*part), parts)
 
 
 def _taps(window: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:

@@ -35,7 +35,13 @@ def inputs(window, strides, padding, fine, features=3, channels=5):
 
 
 def assert_close(a, b):
-  jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-5), a, b)
+  """Within 1e-5 of the largest value."""
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * float(jnp.abs(y).max()))
+
+
+# All layers in one go, and a few in chunks of one example each.
+WAYS = [(case, conv.CHUNK) for case in CASES] + [(CASES[i], 1) for i in (0, 4, 5)]
 
 
 def test_one_axis_by_hand():
@@ -51,8 +57,9 @@ def test_one_axis_by_hand():
   assert back.ravel().tolist() == [10.0, 100.0 + 2.0, 1000.0 + 20.0, 200.0]
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_strided_conv_equals_xla(case):
+@pytest.mark.parametrize('case, chunk', WAYS)
+def test_strided_conv_equals_xla(case, chunk, monkeypatch):
+  monkeypatch.setattr(conv, 'CHUNK', chunk)
   window, strides, padding, _ = case
   x, y, kernel = inputs(*case)
   ours = functools.partial(conv.strided_conv, strides=strides, padding=padding)
@@ -63,8 +70,9 @@ def test_strided_conv_equals_xla(case):
   assert_close(pull_back(y), expected_pull_back(y))
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_transposed_conv_equals_xla(case):
+@pytest.mark.parametrize('case, chunk', WAYS)
+def test_transposed_conv_equals_xla(case, chunk, monkeypatch):
+  monkeypatch.setattr(conv, 'CHUNK', chunk)
   window, strides, padding, fine = case
   x, y, kernel = inputs(*case)
   reached = tuple(
@@ -77,6 +85,16 @@ def test_transposed_conv_equals_xla(case):
   expected, expected_pull_back = jax.vjp(xla, y, kernel)
   assert_close(value, expected)
   assert_close(pull_back(x), expected_pull_back(x))
+
+
+def test_batch_is_cut_into_equal_chunks(monkeypatch):
+  # 6 examples of 10 float32 each, 100 bytes at a time: 2 examples, 3 chunks. 30 bytes: one by one.
+  x = jnp.arange(60.0).reshape(6, 10)
+  for limit, chunks in ((100, 3), (30, 6), (1000, 1)):
+    monkeypatch.setattr(conv, 'CHUNK', limit)
+    parts = conv._in_chunks(lambda part: part, 10, x)
+    assert parts.shape == (chunks, 6 // chunks, 10)
+    assert (parts.reshape(6, 10) == x).all()
 
 
 def test_second_derivative_is_the_derivative_of_the_first():
