@@ -10,12 +10,18 @@ def get_config() -> ml_collections.ConfigDict:
   config.seed = 0  # of the weights, the order of the data and any noise
   config.epochs = 400.0  # passes over the training clips; section 4.2; fractions are fine
   config.batch_size = 8  # over all devices; not given in the paper, whose 4 GB card bounds it
+  # what the networks compute in: 'float32', 'bfloat16', or 'auto': bfloat16 on GPU and TPU.
+  # Parameters, optimiser, statistics and losses are float32 always. Not in the paper
+  config.precision = 'auto'
 
   config.dataset = dataset = ml_collections.ConfigDict()
   dataset.name = 'synthetic_faces'  # a folder of datasets/
   dataset.config = 'quick'  # one of its builder's configurations
   # where prepared data lies; empty for TFDS' own default (~/tensorflow_datasets)
   dataset.data_dir = ''
+  # where files lie that cannot be downloaded; empty for TFDS' own default, downloads/manual in the
+  # folder above
+  dataset.manual_dir = ''
 
   config.identity = identity = ml_collections.ConfigDict()
   # E_Id, section 3.1; 'dlib' needs no file; '' is the ablation "w/o E_Id"

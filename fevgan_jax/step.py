@@ -38,7 +38,8 @@ def train_step(
   example = system.example(frozen, batch)
 
   def generate(params) -> tuple[Generated, dict]:
-    return system.generator.apply(
+    return system.apply(
+      system.generator,
       {'params': params, 'batch_stats': state.generator.batch_stats},
       example.image,
       example.label,
@@ -86,8 +87,8 @@ def update_critic(
   real, fake = (critic.view(video, view_key) for video in (example.video, generated.video))
 
   def loss(params):
-    real_logits, stats = judge(critic, params, network.batch_stats, real, example.label)
-    fake_logits, stats = judge(critic, params, stats, fake, example.label)
+    real_logits, stats = judge(system, critic, params, network.batch_stats, real, example.label)
+    fake_logits, stats = judge(system, critic, params, stats, fake, example.label)
     return losses.critic_loss(real_logits, fake_logits), stats
 
   (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(network.params)
@@ -108,6 +109,7 @@ def generator_objective(
   total, values = 0.0, {}
   for name, critic in system.critics.items():
     logits, _ = judge(
+      system,
       critic,
       critics[name].params,
       critics[name].batch_stats,
@@ -125,10 +127,13 @@ def generator_objective(
   return total, values | {'generator/loss': total}
 
 
-def judge(critic: Critic, params, batch_stats, view: Array, label: Array) -> tuple[Array, dict]:
+def judge(
+  system: System, critic: Critic, params, batch_stats, view: Array, label: Array
+) -> tuple[Array, dict]:
   """A critic's logits [batch] in training mode, and its statistics after this batch."""
-  logits, mutated = critic.module.apply(
-    {'params': params, 'batch_stats': batch_stats}, view, label, train=True, mutable=['batch_stats']
+  variables = {'params': params, 'batch_stats': batch_stats}
+  logits, mutated = system.apply(
+    critic.module, variables, view, label, train=True, mutable=['batch_stats']
   )
   return logits, mutated.get('batch_stats', {})
 

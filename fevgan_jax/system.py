@@ -99,6 +99,8 @@ class System:
     judges_before_update: whether the generator is judged by the critics as they were before the
       step, or as the step has updated them.
     identity: the frozen face network; its parameters are an argument of the step. None without one.
+    dtype: what the networks compute in. Parameters, optimiser states, batch statistics and losses
+      are float32 whatever it is: `apply` rounds on the way in, and converts back on the way out.
     axis_name: the device axis over which statistics and gradients are averaged; None on one device.
   """
 
@@ -109,11 +111,19 @@ class System:
   adversarial_weight: float = 1.0
   judges_before_update: bool = False
   identity: IdentityEncoder | None = None
+  dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
 
   def encode(self, frozen, images: Array) -> Array | None:
     """Face features [batch, 4, 4, channels] of images [batch, height, width, 3] in [-1, 1]."""
-    return None if self.identity is None else self.identity.apply(frozen, images)
+    if self.identity is None:
+      return None
+    return self.identity.apply(*cast((frozen, images), self.dtype)).astype(jnp.float32)
+
+  def apply(self, module: nn.Module, variables, *inputs, **options):
+    """`module.apply`, with parameters and inputs in `dtype`; the result is float32 again."""
+    variables = {**variables, 'params': cast(variables['params'], self.dtype)}
+    return cast(module.apply(variables, *cast(inputs, self.dtype), **options), jnp.float32)
 
   def example(self, frozen, batch: Mapping[str, Array]) -> Example:
     """A batch as stored (uint8 video, integer label) to what the networks see."""
@@ -137,10 +147,21 @@ class System:
     """
     images = to_signed(images)
     label = jax.nn.one_hot(labels, NUM_LABELS)
-    generated = self.generator.apply(
-      variables, images, label, self.encode(frozen, images), train=False, rngs={'noise': rng}
+    generated = self.apply(
+      self.generator,
+      variables,
+      images,
+      label,
+      self.encode(frozen, images),
+      train=False,
+      rngs={'noise': rng},
     )
     return to_uint8(generated.video)
+
+
+def cast(tree, dtype: jnp.dtype):
+  """Every array of a tree in this floating-point type."""
+  return jax.tree.map(lambda x: x.astype(dtype), tree)
 
 
 def to_signed(pixels: Array) -> Array:

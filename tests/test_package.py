@@ -10,7 +10,7 @@ import numpy as np
 
 import fevgan_jax
 from configs import base
-from fevgan_jax import models, pretrained
+from fevgan_jax import checkpoint, models, pretrained
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -38,11 +38,9 @@ def test_every_config_overrides_only_known_keys():
 
 
 def test_shipped_weights_are_small_and_generate():
-  import ml_collections
-
   assert pretrained.FILE.stat().st_size < 15e6
   variables, saved = pretrained.load()
-  config = ml_collections.ConfigDict(saved)
+  config = checkpoint.restored_config(base.get_config(), saved)
   encoder, frozen = models.load_identity(config)
   system = models.build(config, encoder)
   grey = np.full((2, 64, 64, 3), 128, np.uint8)

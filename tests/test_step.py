@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from fevgan_jax import identity, losses, models, parallel, state, step
+from fevgan_jax.errors import UserError
 
 
 def build(config, encoder=None, axis_name=None, generator_rate=1e-2, critic_rate=1e-2):
@@ -151,6 +152,55 @@ def test_four_devices_equal_one(config, batch):
       np.testing.assert_allclose(one_metrics[name], four_metrics[name], rtol=1e-4)
   assert difference(one.generator.params, start.generator.params) > 1e-3
   assert len(traces) == 1
+
+
+def test_bfloat16_trains_like_float32(config, batch):
+  # Five steps of gradient descent from one state on clips of one grey each. bfloat16 has 8
+  # significant bits: losses may be off by a percent, but the way is the same.
+  greys = np.array([40, 90, 150, 220], np.uint8).reshape(4, 1, 1, 1, 1)
+  batch['video'] = np.broadcast_to(greys, batch['video'].shape)
+  start, _, _ = run_at(config, batch, generator_rate=0.0, critic_rate=0.0)
+  rates = {'generator_rate': 1e-2, 'critic_rate': 1e-2}
+  full = [run_at(config, batch, **rates)[1:]]
+  for _ in range(4):
+    full.append(compiled['step'](full[-1][0], jnp.array([*rates.values()]), batch))
+  config.precision = 'bfloat16'
+  system = build(config, **rates)
+  bfloat16_step = jax.jit(
+    lambda state: step.train_step(system, state, None, batch, jax.random.key(1))
+  )
+  half = [bfloat16_step(start)]
+  for _ in range(4):
+    half.append(bfloat16_step(half[-1][0]))
+  curves = [[float(m['generator/reconstruction']) for _, m in run] for run in (full, half)]
+  assert curves[0][-1] < 0.95 * curves[0][0]
+  np.testing.assert_allclose(*curves, rtol=0.02)
+  full, half = full[-1][0], half[-1][0]
+  assert {x.dtype for x in jax.tree.leaves(half)} == {jnp.dtype('float32'), jnp.dtype('int32')}
+  assert not same(half.generator.params, full.generator.params)
+  moved = [
+    np.concatenate([np.ravel(x - y) for x, y in zip(*map(jax.tree.leaves, pair))])
+    for pair in ((end.generator.params, start.generator.params) for end in (full, half))
+  ]
+  assert np.dot(*moved) > 0.95 * np.prod([np.linalg.norm(x) for x in moved])
+
+
+def test_face_network_in_bfloat16_gives_nearly_the_same_features(config, batch):
+  config.identity.network = 'dlib'
+  encoder, frozen = models.load_identity(config)
+  systems = [models.build(config, encoder)]
+  config.precision = 'bfloat16'
+  systems.append(models.build(config, encoder))
+  smooth = np.broadcast_to(np.linspace(-1, 1, 64, dtype=np.float32)[:, None, None], (1, 64, 64, 3))
+  full, half = (jax.jit(system.encode)(frozen, smooth) for system in systems)
+  assert full.dtype == half.dtype == jnp.float32
+  assert 0 < np.abs(full - half).mean() < 0.05 * np.abs(full).mean()
+
+
+def test_unknown_precision_is_told(config):
+  config.precision = 'float8'
+  with pytest.raises(UserError, match="config.precision: 'float8', expected one of float32, bfl"):
+    models.build(config, None)
 
 
 def difference(a, b) -> float:

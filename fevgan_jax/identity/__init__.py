@@ -38,6 +38,7 @@ class IdentityEncoder:
 
 def unit_rms(features: Array, *, eps: float = 1e-12) -> Array:
   """Maps [batch, height, width, channels], each picture's divided by its own root mean square."""
+  features = features.astype(jnp.float32)
   return features / jnp.sqrt((features**2).mean((1, 2, 3), keepdims=True) + eps)
 
 
@@ -72,6 +73,12 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
   else:
     raise UserError(f"no identity network '{network}': expected one of {', '.join(NETWORKS)}")
   return encoder, jax.tree.map(jnp.asarray, params)
+
+
+def untrained_vgg_face() -> tuple[IdentityEncoder, PyTree]:
+  """VGG-Face with random parameters, to measure speed without its file."""
+  params = vgg_face.VGGFace().init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))['params']
+  return IdentityEncoder('vgg_face', vgg_face.CHANNELS, _vgg_face), params
 
 
 def _existing(network: str, weights: str) -> pathlib.Path:

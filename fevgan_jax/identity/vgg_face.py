@@ -30,7 +30,7 @@ class VGGFace(nn.Module):
   @nn.compact
   def __call__(self, image: Array) -> tuple[Array, Array]:
     """RGB [batch, height, width, 3] in [-1, 1] -> pool4, relu5_3, [batch, h / 16, w / 16, 512]."""
-    x = (image + 1) * 127.5 - jnp.array(MEAN)
+    x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
         x = nn.relu(nn.Conv(channels, (3, 3), padding=1, name=name)(x))

@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -41,9 +43,23 @@ def build(
     encoder: of `load_identity`.
     steps: length of the run, for a learning rate that falls over it.
     axis_name: device axis of a parallel step.
+
+  Raises:
+    UserError: a key has a value that does not exist.
   """
   module = importlib.import_module(f'{__name__}.{config.system}')
-  return module.system(config, encoder, lambda: adam(config.optimizer, steps), axis_name)
+  optimizer = lambda: adam(config.optimizer, steps)  # noqa: E731
+  return module.system(config, encoder, optimizer, dtype(config.precision), axis_name)
+
+
+def dtype(precision: str) -> jnp.dtype:
+  """What the networks compute in: 'float32', 'bfloat16', or 'auto', which is bfloat16 where the
+  device has units for it."""
+  known = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+  known['auto'] = jnp.float32 if jax.default_backend() == 'cpu' else jnp.bfloat16
+  if precision not in known:
+    raise UserError(f"config.precision: '{precision}', expected one of {', '.join(known)}")
+  return known[precision]
 
 
 def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:

@@ -224,7 +224,8 @@ class LabelledConv(nn.Module):
     tiled = repeat(label, 'b l -> b t h w l', t=6, h=6, w=6)
     response = convolve(tiled, kernel[..., channels:, :])  # [batch, 3, 3, 3, features]
     for axis, places in enumerate(video.shape[1:-1], start=1):
-      response = jnp.moveaxis(jnp.tensordot(_spread(places // 2), response, (1, axis)), 0, axis)
+      spread = _spread(places // 2).astype(response.dtype)
+      response = jnp.moveaxis(jnp.tensordot(spread, response, (1, axis)), 0, axis)
     return convolve(video, kernel[..., :channels, :]) + response + bias
 
 
@@ -274,7 +275,8 @@ def system(
   config: ml_collections.ConfigDict,
   identity: IdentityEncoder | None,
   optimizer: Callable[[], optax.GradientTransformation],
-  axis_name: str | None = None,
+  dtype: jnp.dtype,
+  axis_name: str | None,
 ) -> System:
   """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0
   "w/o E_s"."""
@@ -305,5 +307,6 @@ def system(
     adversarial_weight=config.loss.adversarial,
     judges_before_update=config.critic.judges_before_update,
     identity=identity,
+    dtype=dtype,
     axis_name=axis_name,
   )

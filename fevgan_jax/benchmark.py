@@ -1,0 +1,162 @@
+"""Times the training step and the generator alone, on random clips: one JSON line."""
+
+import functools
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fevgan_jax import data, identity, memory, models, parallel, step, train
+from fevgan_jax.system import NUM_LABELS, System
+
+ROUNDS = 10
+
+
+def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
+  """Times what `train` repeats, on clips of noise: no data need be there, nor a VGG-Face file.
+
+  Prints one JSON line with:
+    seconds_per_step, clips_per_second: median over ROUNDS steps; over all devices.
+    compile_seconds: what the first step takes longer.
+    generator: milliseconds per call of the generator alone, by batch size, on one device.
+    peak_memory: bytes, over the timed steps; of the process on a CPU, of a device elsewhere.
+    gflop_per_step: multiplications and additions as XLA counts them for convolutions.
+    matrix_product_gflop_per_second: measured, of all devices; share_of_peak: of it.
+
+  Returns:
+    What is printed.
+  """
+  local = parallel.local_batch_size(config.batch_size)
+  clips = random_clips(config, local)
+  encoder, frozen = face_network(config)
+  system = models.build(config, encoder, axis_name=parallel.AXIS)
+  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
+  variables = parallel.fetch(state.generator.variables)
+  frozen, state = parallel.replicate(frozen), parallel.replicate(state)
+  gflop = count_gflop(models.build(config, encoder), frozen, state, clips)
+  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
+  metrics = {}
+
+  def one_step() -> None:
+    nonlocal state, metrics
+    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
+    jax.block_until_ready((state, metrics))
+
+  first = seconds(one_step)
+  memory.give_back()
+  reset_peak_memory()
+  steps = [seconds(one_step) for _ in range(ROUNDS)]
+  peak_memory = measure_peak_memory()
+  per_step = statistics.median(steps)
+  peak = matrix_product_gflop_per_second(system.dtype) * jax.device_count()
+  result = {
+    'system': config.system,
+    'device': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+    'precision': jnp.dtype(system.dtype).name,
+    'clip': clips['video'].shape[1:],
+    'batch_size': config.batch_size,
+    'width': config.model.width,
+    'face_network': config.identity.network,
+    'seconds_per_step': per_step,
+    'clips_per_second': config.batch_size / per_step,
+    'compile_seconds': first - per_step,
+    'generator_ms': time_generator(system, variables, frozen, clips),
+    'peak_memory': peak_memory,
+    'gflop_per_step': gflop * jax.device_count(),
+    'matrix_product_gflop_per_second': peak,
+    'share_of_peak': gflop * jax.device_count() / per_step / peak,
+  }
+  if parallel.is_main():
+    print(json.dumps(result), flush=True)
+  return result
+
+
+def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:
+  """A batch of noise in the shape of the config's data set."""
+  shape = data.builder(config).info.features['video'].shape
+  rng = np.random.default_rng(0)
+  return {
+    'video': rng.integers(0, 256, (batch, *shape), np.uint8),
+    'label': np.arange(batch, dtype=np.int32) % NUM_LABELS,
+  }
+
+
+def face_network(config: ml_collections.ConfigDict):
+  """As in training, but VGG-Face may have random weights: they do not change the time."""
+  if config.identity.network == 'vgg_face' and not config.identity.weights:
+    return identity.untrained_vgg_face()
+  return models.load_identity(config)
+
+
+def count_gflop(system: System, frozen, state, clips: dict[str, np.ndarray]) -> float:
+  """Of one step on one device, from XLA's cost analysis.
+
+  It is made of the step as a GPU would be given it, whose convolutions are single operations, so
+  that the count belongs to the network and not to how a CPU goes about it.
+  """
+  devices = jax.local_device_count()
+  part = {name: array[: len(array) // devices] for name, array in clips.items()}
+  traced = jax.jit(lambda *args: step.train_step(system, *args)).trace(
+    state, frozen, part, jax.random.key(0)
+  )
+  return traced.lower(lowering_platforms=('cuda',)).cost_analysis()['flops'] / 1e9
+
+
+def time_generator(system: System, variables, frozen, clips: dict[str, np.ndarray]) -> dict:
+  """Median milliseconds of a call with one image, and with a batch of them, results on the host."""
+  generate = jax.jit(system.generate)
+  device = jax.local_devices()[0]
+  variables, frozen = (jax.device_put(parallel.fetch(tree), device) for tree in (variables, frozen))
+  times = {}
+  for batch in sorted({1, len(clips['label']) // jax.local_device_count()}):
+    images, labels = clips['video'][:batch, 0], clips['label'][:batch]
+
+    def call(images=images, labels=labels) -> None:
+      np.asarray(generate(variables, frozen, images, labels, jax.random.key(0)))
+
+    call()
+    times[str(batch)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
+  return times
+
+
+def matrix_product_gflop_per_second(dtype: jnp.dtype) -> float:
+  """The best of a few square products on one device."""
+  side = 4096 if jax.default_backend() == 'cpu' else 8192
+  square = jax.jit(lambda x: x @ x)
+  x = jnp.ones((side, side), dtype)
+  jax.block_until_ready(square(x))
+  best = min(seconds(lambda: jax.block_until_ready(square(x))) for _ in range(5))
+  return 2 * side**3 / best / 1e9
+
+
+def seconds(f: Callable[[], object]) -> float:
+  start = time.perf_counter()
+  f()
+  return time.perf_counter() - start
+
+
+def reset_peak_memory() -> None:
+  """Linux forgets the most that the process has used so far, compilation included."""
+  if sys.platform == 'linux':
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
+
+
+def measure_peak_memory() -> int:
+  """Bytes."""
+  statistics_ = jax.local_devices()[0].memory_stats()
+  if statistics_:
+    return statistics_['peak_bytes_in_use']
+  if sys.platform == 'linux':
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(status.split('VmHWM:')[1].split()[0])
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
