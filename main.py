@@ -1,11 +1,10 @@
 """FEV-GAN: from one neutral face and an expression label to a video.
 
-    python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode train] [--workdir DIR]
-    [--config.key=value] python main.py --mode generate --image PHOTO --expression all [--workdir
-    DIR] [--output DIR]
+    python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode MODE] [--workdir DIR] [--config.KEY=V]
+    python main.py --mode generate --image PHOTO [--expression all] [--workdir DIR] [--output DIR]
 
-Modes: train (the default), prepare, evaluate, generate. configs/base.py explains every key. See
-README.md.
+Modes: train (the default), prepare, evaluate, generate, benchmark. Several processes: --coordinator
+HOST:PORT --processes N --process I, or auto. configs/base.py explains the keys, README.md the rest.
 """
 
 import logging as python_logging
@@ -18,14 +17,18 @@ def run(argv: list[str]) -> None:
   from fevgan_jax import command_line
 
   options = command_line.parse(argv)
-  from fevgan_jax import data, evaluate, generate, train
+  from fevgan_jax import benchmark, data, evaluate, generate, parallel, train
 
+  if options.coordinator:
+    parallel.initialize(options.coordinator, options.processes, options.process)
   if options.mode == 'prepare':
     data.prepare(options.config)
   elif options.mode == 'train':
     train.train(options.config, options.workdir)
   elif options.mode == 'evaluate':
     evaluate.evaluate(options.config, options.workdir)
+  elif options.mode == 'benchmark':
+    benchmark.benchmark(options.config)
   elif options.mode == 'generate':
     generate.generate(
       options.config, options.named_workdir, options.image, options.expression, options.output
@@ -51,6 +54,14 @@ def set_up_logging() -> None:
 
 
 def main(argv: list[str]) -> int:
+  from fevgan_jax.supervisor import supervise
+
+  several = any(word.partition('=')[0].lstrip('-') == 'coordinator' for word in argv)
+  return supervise(lambda: work(argv)) if several else work(argv)
+
+
+def work(argv: list[str]) -> int:
+  """The exit code."""
   # Imports wait until here: the renderer's processes read this file again and need none of them.
   from fevgan_jax import memory
 

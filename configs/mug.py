@@ -1,6 +1,7 @@
 """FEV-GAN on MUG as in the paper: `python main.py --config configs/mug.py`.
 
-Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see README.
+Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see README. Who
+has no such file can say `--config.identity.network=dlib`.
 """
 
 from configs import base
@@ -9,5 +10,5 @@ from configs import base
 def get_config(argument: str = ''):
   config = base.get_config()
   config.dataset.name = 'mug'
-  config.dataset.config = ''
+  config.dataset.config = 'public'
   return base.choose(config, argument)

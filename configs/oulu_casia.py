@@ -1,6 +1,8 @@
 """FEV-GAN on Oulu-CASIA as in the paper: `python main.py --config configs/oulu_casia.py`.
 
-Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see README.
+Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see README. Who
+has no such file can say `--config.identity.network=dlib`. Other light and the infrared camera are
+`--config.dataset.config=vl_weak`, `vl_dark`, `ni_strong`, `ni_weak` and `ni_dark`.
 """
 
 from configs import base
@@ -9,5 +11,5 @@ from configs import base
 def get_config(argument: str = ''):
   config = base.get_config()
   config.dataset.name = 'oulu_casia'
-  config.dataset.config = ''
+  config.dataset.config = 'vl_strong'
   return base.choose(config, argument)

@@ -1,5 +1,6 @@
 """Orbax checkpoints: the generator, the critics, the position in the data and the config as named
-items."""
+items. The main process alone reads and writes them; nothing in them depends on the number of
+devices or processes."""
 
 import errno
 import os
@@ -26,19 +27,18 @@ class Checkpoints:
   def __init__(self, workdir: str | os.PathLike, kept: int = 2):
     self.folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
     self._kept = kept
-    self._manager = self._open()
+    self._manager = self._open() if parallel.is_main() else None
 
   def _open(self) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-      self.folder,
-      item_names=ITEMS,
-      options=ocp.CheckpointManagerOptions(max_to_keep=self._kept, enable_async_checkpointing=True),
-    )
+    self.folder.mkdir(parents=True, exist_ok=True)
+    return _open(self.folder, max_to_keep=self._kept, enable_async_checkpointing=True)
 
   def __enter__(self) -> 'Checkpoints':
     return self
 
   def __exit__(self, kind: type | None, *error) -> None:
+    if self._manager is None:
+      return
     try:
       self._manager.close()
     except (OSError, ValueError) as failure:
@@ -56,6 +56,8 @@ class Checkpoints:
     Raises:
       UserError: this checkpoint or the one before it cannot be written.
     """
+    if self._manager is None:
+      return
     host = parallel.fetch(state)
     needed, free = sum(x.nbytes for x in jax.tree.leaves(host)), shutil.disk_usage(self.folder).free
     if free < 1.1 * needed:  # tensorstore, too, would tell, in a hundred tracebacks
@@ -71,19 +73,22 @@ class Checkpoints:
     except (OSError, ValueError) as failure:
       raise self._cannot_write(failure) from failure
 
-  def restore(self, state: TrainState) -> tuple[TrainState, Any] | None:
-    """The newest checkpoint that can be read, and its position in the data; None where there is
-    none yet.
+  def restore(self, state: TrainState, data: Any) -> tuple[TrainState, Any]:
+    """The newest checkpoint that can be read, and its position in the data; the arguments where
+    there is none yet, and in other processes than the main one.
 
     A checkpoint that cannot be read is reported and the one before it tried; if that can be read,
     the broken one is moved out of the way, to checkpoints_unreadable/.
 
     Args:
       state: a state of the same structure and shapes.
+      data: position at the beginning.
 
     Raises:
       UserError: there are checkpoints and none can be read.
     """
+    if self._manager is None:
+      return state, data
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
     unreadable = []
     for step in sorted(self._manager.all_steps(), reverse=True):
@@ -111,7 +116,7 @@ class Checkpoints:
         f'{self.folder}: none of the checkpoints {unreadable} can be read: '
         'name another --workdir to start anew'
       )
-    return None
+    return state, data
 
   def _cannot_write(self, failure: Exception) -> UserError:
     full = 'RESOURCE_EXHAUSTED' in str(failure) or getattr(failure, 'errno', 0) == errno.ENOSPC
@@ -147,7 +152,7 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
   folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
   if not folder.is_dir():
     raise UserError(f'{workdir}: no checkpoints there: expected the --workdir of a training run')
-  with ocp.CheckpointManager(folder, item_names=ITEMS) as manager:
+  with _open(folder) as manager:
     for step in sorted(manager.all_steps(), reverse=True):
       try:
         items = manager.restore(
@@ -167,13 +172,27 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
 
 
 def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
-  """The config that the checkpoint was trained with, but for where things lie on this machine."""
-  restored = ml_collections.ConfigDict(saved)
+  """The config that the checkpoint was trained with, but for what belongs to this machine: where
+  things lie, and the precision to compute in. Keys that are younger than the checkpoint have the
+  values that they have now."""
+  restored = ml_collections.ConfigDict(config.to_dict())
+  restored.update(saved)
+  restored.precision = config.precision
   restored.dataset.data_dir = config.dataset.data_dir
   restored.eval_batch_size = config.eval_batch_size
   if config.identity.weights:
     restored.identity.weights = config.identity.weights
   return restored
+
+
+def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
+  """A manager that no other process than the main one takes part in."""
+  alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+  return ocp.CheckpointManager(
+    folder,
+    item_names=ITEMS,
+    options=ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone, **options),
+  )
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from ml_collections import config_flags
 from fevgan_jax import models
 from fevgan_jax.errors import UserError
 
-MODES = ('train', 'prepare', 'evaluate', 'generate')
+MODES = ('train', 'prepare', 'evaluate', 'generate', 'benchmark')
 DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'synthetic_faces.py'
 
 
@@ -30,6 +30,9 @@ class Options:
     image: a photograph, in mode generate.
     expression: a label or 'all', in mode generate.
     output: a folder, in mode generate.
+    coordinator: HOST:PORT or 'auto' in a run of several processes, else empty.
+    processes: their number; None unless HOST:PORT was given.
+    process: which one is this; None unless HOST:PORT was given.
   """
 
   mode: str
@@ -39,6 +42,9 @@ class Options:
   image: str
   expression: str
   output: pathlib.Path
+  coordinator: str
+  processes: int | None
+  process: int | None
 
 
 def parse(argv: list[str]) -> Options:
@@ -65,6 +71,9 @@ def parse(argv: list[str]) -> Options:
     flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
     flags.DEFINE_string('expression', 'all', 'what the face shall show', flag_values=values)
     flags.DEFINE_string('output', 'generated', 'folder for what is generated', flag_values=values)
+    flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)
+    flags.DEFINE_integer('processes', None, 'of this run', lower_bound=1, flag_values=values)
+    flags.DEFINE_integer('process', None, 'which is this', lower_bound=0, flag_values=values)
     rest = values(argv)
     config = values.config
   except Exception as error:  # absl and a config file raise what they like  # noqa: BLE001
@@ -82,8 +91,9 @@ def parse(argv: list[str]) -> Options:
       raise UserError(f'config.{key}: {config[key]}, expected at least 1')
   if len(rest) > 1:
     raise UserError(f"'{rest[1]}': expected only flags, such as --mode train")
+  _check_processes(values)
   workdir = pathlib.Path(values.workdir or _default_workdir(chosen)).expanduser()
-  if values.mode == 'train':
+  if values.mode == 'train' and not values.process:
     _check_writable(workdir)
   if values.mode == 'generate':
     if not values.image:
@@ -97,7 +107,35 @@ def parse(argv: list[str]) -> Options:
     os.path.expanduser(values.image),
     values.expression,
     pathlib.Path(values.output).expanduser(),
+    values.coordinator,
+    values.processes,
+    values.process,
   )
+
+
+def _check_processes(values: flags.FlagValues) -> None:
+  """--coordinator, --processes and --process go together."""
+  explicit = values.processes is not None, values.process is not None
+  if not values.coordinator and not any(explicit):
+    return
+  if values.mode not in ('train', 'benchmark'):
+    raise UserError(f'--mode {values.mode}: runs in one process, without --coordinator')
+  if values.coordinator == 'auto':
+    if any(explicit):
+      raise UserError('--coordinator auto: --processes and --process come from the cluster')
+    return
+  host, _, port = values.coordinator.rpartition(':')
+  if not host or not re.fullmatch('[0-9]{1,5}', port) or not 0 < int(port) < 2**16:
+    raise UserError(f"--coordinator: '{values.coordinator}', expected HOST:PORT or auto")
+  if not all(explicit):
+    raise UserError(
+      f'--coordinator {values.coordinator}: --processes N and --process I are missing, I from 0'
+    )
+  if values.process >= values.processes:
+    raise UserError(
+      f'--process {values.process}: expected 0 to {values.processes - 1} of --processes '
+      f'{values.processes}'
+    )
 
 
 def _split_config(words: list[str]) -> tuple[str, list[str]]:

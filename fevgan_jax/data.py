@@ -6,13 +6,12 @@ import sys
 from collections.abc import Iterator, Mapping
 
 import grain
-import jax
 import ml_collections
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fevgan_jax import parallel
 from fevgan_jax.errors import UserError
+from fevgan_jax.faces.builder import RecordedFaces
 
 FOLDER = pathlib.Path(__file__).parent.parent / 'datasets'
 FILE_FORMAT = 'array_record'  # random access, and no TensorFlow
@@ -23,20 +22,26 @@ def names() -> list[str]:
   return sorted(path.parent.name for path in FOLDER.glob('*/*_dataset_builder.py'))
 
 
-def builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
+def builder(
+  config: ml_collections.ConfigDict, *, needed: bool = True
+) -> tfds.core.DatasetBuilder:
   """The builder of `config.dataset`.
 
   `datasets/` is no package (HuggingFace has one of that name): its folders are importable by their
   own names.
 
+  Args:
+    config: of the run.
+    needed: whether the data are; else their description is all that is wanted.
+
   Raises:
-    UserError: no such data set, or no such configuration of it.
+    UserError: no such data set, no such configuration of it, or it is needed, not prepared, and the
+      files that it is made from are missing.
   """
   name = config.dataset.name
   if name not in names():
     raise UserError(
-      f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}; builders "
-      'for licensed files, MUG and Oulu-CASIA, are still to come (README, "Data of one\'s own")'
+      f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}"
     )
   if str(FOLDER) not in sys.path:
     sys.path.append(str(FOLDER))
@@ -47,11 +52,14 @@ def builder(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
       f"config.dataset.config: {name} has no configuration '{config.dataset.config}': "
       f'expected one of {", ".join(known)}'
     )
-  return cls(
+  chosen = cls(
     config=config.dataset.config or None,
     data_dir=config.dataset.data_dir or None,
     file_format=FILE_FORMAT,
   )
+  if needed and isinstance(chosen, RecordedFaces) and not chosen.data_path.exists():
+    chosen.check_manual_dir(config.dataset.manual_dir)
+  return chosen
 
 
 def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
@@ -63,7 +71,9 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   ready = builder(config)
   tfds.disable_progress_bar()  # builders that take long show their own
   try:
-    ready.download_and_prepare()
+    ready.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(manual_dir=config.dataset.manual_dir or None)
+    )
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own
     if not full and not isinstance(failure, OSError):
@@ -76,31 +86,31 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   return ready
 
 
-class Clips:
-  """A split as grain reads it: clips with the two features that training needs."""
+def train_batches(
+  source, config: ml_collections.ConfigDict, part: slice = slice(None)
+) -> grain.DatasetIterator:
+  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch].
 
-  def __init__(self, source):
-    self.source = source
+  Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
+  result give the position, which counts batches.
 
-  def __len__(self) -> int:
-    return len(self.source)
-
-  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-    clip = self.source[index]
-    return {'video': clip['video'], 'label': np.int32(clip['label'])}
-
-
-def train_batches(source, config: ml_collections.ConfigDict) -> grain.DatasetIterator:
-  """Endless batches of this process: 'video' uint8 [batch, time, height, width, 3], 'label' int32
-  [batch].
-
-  Every epoch is a new permutation, a function of the seed. All processes go through one order and
-  take every n-th clip of it, so that the global batch does not depend on their number. `get_state`
-  and `set_state` of the result give the position.
+  Args:
+    source: the split's clips.
+    config: `seed` and `batch_size` are read.
+    part: of every batch, what this process takes. The global batches, in which no clip is missing
+      and none comes twice in an epoch, and the position do not depend on how many processes there
+      are.
   """
-  dataset = grain.MapDataset.source(Clips(source)).seed(config.seed).shuffle().repeat()
-  dataset = dataset[jax.process_index() :: jax.process_count()]
-  dataset = dataset.batch(parallel.local_batch_size(config.batch_size), drop_remainder=True)
+
+  def load(indices: np.ndarray) -> dict[str, np.ndarray]:
+    clips = [source[i] for i in indices[part]]
+    return {
+      'video': np.stack([clip['video'] for clip in clips]),
+      'label': np.array([clip['label'] for clip in clips], np.int32),
+    }
+
+  dataset = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat()
+  dataset = dataset.batch(config.batch_size, drop_remainder=True).map(load)
   return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 

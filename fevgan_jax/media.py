@@ -1,4 +1,5 @@
-"""Pictures and clips on disk: reads photographs; writes PNG, GIF, MP4; lays clips out on a page.
+"""Pictures and clips on disk: reads photographs and videos; writes PNG, GIF, MP4; lays clips out on
+a page.
 
 Images are uint8 RGB [height, width, 3], clips uint8 [time, height, width, 3]. A file appears under
 its name only when it is complete.
@@ -19,14 +20,22 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 from fevgan_jax.errors import UserError
 
 FPS = 25
+# Names of files that are taken for pictures and for videos.
+PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
+
 MOVIE_SIDE = 256  # smaller movies are enlarged: players show 64 pixels as a stamp
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
   """A colour picture as uint8 [height, width, 3], turned upright as its EXIF entry says.
 
   Palettes, CMYK and the like are converted, transparent parts are laid on white. Of an animation,
   the first frame.
+
+  Args:
+    path: of the file.
+    grey: whether a picture without colour is taken too: its channel is given three times.
 
   Raises:
     UserError: the file is missing, is no picture, is damaged, or has no three colour channels.
@@ -40,7 +49,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
   except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise UserError(f'{path}: cannot be read ({reason}): expected a JPEG or PNG file.') from None
-  if len(image.getbands()) < 3 and image.mode not in ('P', 'PA'):
+  if not grey and len(image.getbands()) < 3 and image.mode not in ('P', 'PA'):
     raise UserError(
         f'{path}: a picture without three colour channels (mode {image.mode}): expected RGB; '
         'give a colour photograph.')
@@ -48,6 +57,39 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     image = image.convert('RGBA')
     image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
   return np.asarray(image.convert('RGB'))
+
+
+def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
+  """The frames of a video, uint8 [height, width, 3], one at a time and equally spaced in time.
+
+  They are turned upright as the file says; where the rate changes, frames are repeated or left out.
+
+  Raises:
+    UserError: the file is missing, is no video, or is damaged.
+  """
+  command = [
+      imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-nostdin', '-i', f'file:{path}',
+      '-map', '0:v:0', '-fps_mode', 'cfr', '-f', 'image2pipe', '-c:v', 'ppm', '-pix_fmt', 'rgb24',
+      '-']
+  with (
+      tempfile.TemporaryFile() as complaints,
+      subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as ffmpeg,
+  ):
+    try:
+      # Each frame is a header of three lines, 'P6', 'WIDTH HEIGHT' and '255', and its bytes.
+      while ffmpeg.stdout.readline():
+        width, height = map(int, ffmpeg.stdout.readline().split())
+        ffmpeg.stdout.readline()
+        data = ffmpeg.stdout.read(width * height * 3)
+        yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+    except GeneratorExit:  # the reader has seen enough
+      ffmpeg.kill()
+      raise
+    if ffmpeg.wait():
+      complaints.seek(0)
+      reason = complaints.read().decode(errors='replace').strip().splitlines()[-1:]
+      raise UserError(
+          f'{path}: cannot be read ({" ".join(reason) or "ffmpeg failed"}): expected a video file.')
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:

@@ -20,16 +20,17 @@ from fevgan_jax.journal import Journal, draw
 from fevgan_jax.state import TrainState
 from fevgan_jax.system import EXPRESSIONS, System
 
+# Where things lie on a machine: may differ between the processes of a run.
+PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights')
 # A run may be continued with other values of these; any other change needs a new workdir.
 MAY_CHANGE = (
+  *PLACES,
   'epochs',
   'log_every',
   'sample_every',
   'checkpoint_every',
   'checkpoints_kept',
   'eval_batch_size',
-  'dataset.data_dir',
-  'identity.weights',
 )
 
 
@@ -37,25 +38,27 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   """Prepares the data, trains from the newest checkpoint or from scratch, and evaluates.
 
   Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/, samples/ and
-  evaluation.json in `workdir`. Two runs of one config end in the same parameters, bit for bit,
-  whether or not one was interrupted.
+  evaluation.json in `workdir`, all written by the main process. Two runs of one config end in the
+  same parameters, bit for bit, whether or not one was interrupted.
 
   Returns:
     The state after the last step.
 
   Raises:
     UserError: something in the config, the data or the workdir does not fit.
-    SystemExit: SIGTERM was received; the state is saved.
+    SystemExit: SIGTERM was received by any process; the state is saved.
   """
-  parallel.local_batch_size(config.batch_size)
-  check_same_run(workdir, config.to_dict())
+  part = parallel.local_part(config.batch_size)
+  if parallel.is_main():
+    check_same_run(workdir, config.to_dict())
   data.builder(config)  # a wrong name is told before a missing weight file
   encoder, frozen = models.load_identity(config)
-  builder = data.prepare(config)
+  builder = parallel.take_turns(lambda: data.prepare(config))
   source = builder.as_data_source('train')
+  parallel.check_same(f'{without_places(config)} {len(source)}')
   last_step = max(1, round(config.epochs * len(source) / config.batch_size))
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
-  batches = data.train_batches(source, config)
+  batches = data.train_batches(source, config, part)
   current = create_state(system, frozen, config, source[0])
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
@@ -65,12 +68,10 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
 
   with (
     checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
-    Terminator() as terminator,
+    parallel.Terminator() as terminator,
   ):
-    restored = checkpoints.restore(current)
-    if restored:
-      current, position = restored
-      batches.set_state(position)
+    current, position = parallel.from_main(checkpoints.restore(current, batches.get_state()))
+    batches.set_state(jax.tree.map(int, position))
     current = parallel.replicate(current)
     done = int(current.step)
     sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
@@ -78,11 +79,11 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     for number in progress(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
       journal.add(number, metrics)
-      stopping = terminator.received
+      stopping = terminator.stops_after(number)
       last = stopping or number == last_step
       if last or number % config.log_every == 0:
         journal.write()
-      if last or number % config.sample_every == 0 or number == 1:
+      if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
         journal.write_scalars(number, sampler(current))
       if last or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
@@ -107,6 +108,12 @@ def create_state(
     return state.create(system, system.example(frozen, batch), rng)
 
   return jax.jit(create)(frozen, batch, jax.random.key(config.seed))
+
+
+def without_places(config: ml_collections.ConfigDict) -> str:
+  """What must be the same in all processes of a run."""
+  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  return json.dumps({key: value for key, value in flat.items() if key not in PLACES})
 
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
@@ -147,7 +154,7 @@ def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
       now = time.monotonic()
       speed = (number - done) / (now - start)
       bar.set_postfix_str(f'{speed * batch_size:.1f} clips/s', refresh=False)
-      if bar.disable and now - last_line > 30:
+      if bar.disable and parallel.is_main() and now - last_line > 30:
         last_line = now
         logging.info(
           'step %d of %d, %.1f clips/s, %d s left',
@@ -156,23 +163,6 @@ def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
           speed * batch_size,
           (last_step - number) / speed,
         )
-
-
-class Terminator:
-  """Notes a SIGTERM, so that the loop can save and stop between two steps."""
-
-  def __init__(self):
-    self.received = False
-
-  def __enter__(self) -> 'Terminator':
-    self._old = signal.signal(signal.SIGTERM, self._receive)
-    return self
-
-  def __exit__(self, *error) -> None:
-    signal.signal(signal.SIGTERM, self._old)
-
-  def _receive(self, *unused) -> None:
-    self.received = True
 
 
 class Sampler:
@@ -199,9 +189,8 @@ class Sampler:
         current.generator.variables, self._frozen, self._images, self._labels, jax.random.key(0)
       )
     )
-    if parallel.is_main():
-      page = media.sheet(clips, self._names, inputs=self._images)
-      media.write_png(self._folder / f'{int(current.step):06d}.png', page)
+    page = media.sheet(clips, self._names, inputs=self._images)
+    media.write_png(self._folder / f'{int(current.step):06d}.png', page)
     clips = clips.reshape(-1, len(EXPRESSIONS), *clips.shape[1:]).astype(np.float32)
     return {
       'samples/difference_of_labels': mean_difference(clips, 1),

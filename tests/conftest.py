@@ -17,11 +17,24 @@ import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
+from fevgan_jax import parallel, step, train  # noqa: E402
 
 jax.config.update(
   'jax_disable_most_optimizations', True
 )  # compile time is most of the suite's time
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
+
+
+@pytest.fixture(scope='session', autouse=True)
+def compiled(tmp_path_factory) -> None:
+  """What is compiled once is kept for the other tests and for the processes that they start."""
+  options = {
+    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+    'jax_persistent_cache_min_compile_time_secs': 0,
+  }
+  for name, value in options.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope='session')
@@ -46,6 +59,29 @@ def config(data_dir) -> ml_collections.ConfigDict:
   config.sample_every = 3
   config.checkpoint_every = 2
   return config
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+  """The workdir of a run from beginning to end, its last state, and how often its step was
+  traced."""
+  return tmp_path_factory.mktemp('finished'), [], []
+
+
+@pytest.fixture
+def run(finished, config, monkeypatch):
+  """The finished run; the first test that asks for it does it."""
+  workdir, states, traces = finished
+  if not states:
+    original = step.train_step
+
+    def counted(*args):
+      traces.append(None)
+      return original(*args)
+
+    monkeypatch.setattr(step, 'train_step', counted)
+    states.append(parallel.fetch(train.train(config, workdir)))
+  return workdir, states[0]
 
 
 @pytest.fixture

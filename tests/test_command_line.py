@@ -63,11 +63,19 @@ MISTAKES = {
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): "no key 'nothing'",
   ('--config.batch_size=many',): 'batch_size=many',
-  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|generate>',
+  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|generate|benchmark>',
   ('--epochs=3',): "Unknown command line flag 'epochs'",
   ('train',): "'train': expected only flags",
   ('--mode', 'generate'): '--image is missing',
   ('--workdir', '/proc/here'): '/proc/here: cannot be written',
+  ('--coordinator', 'host'): "'host', expected HOST:PORT or auto",
+  ('--coordinator', 'host:99999', '--processes', '2', '--process', '0'): "'host:99999', expected",
+  ('--coordinator', 'host:1', '--processes', '2'): '--processes N and --process I are missing',
+  ('--coordinator', 'host:1', '--processes', '2', '--process', '2'): '--process 2: expected 0 to 1',
+  ('--coordinator', 'host:1', '--processes', '0', '--process', '0'): 'processes=0',
+  ('--coordinator', 'auto', '--process', '0'): 'come from the cluster',
+  ('--processes', '2', '--process', '0'): "--coordinator: '', expected HOST:PORT or auto",
+  ('--mode', 'evaluate', '--coordinator', 'auto'): '--mode evaluate: runs in one process',
 }
 
 
@@ -109,6 +117,7 @@ def test_exit_codes(tmp_path):
     ('no checkpoints there', '--mode', 'evaluate', '--workdir', str(tmp_path / 'empty')),
     ('cannot be split', '--config.batch_size=0', nowhere),
     ('weights.pth', *vgg_face, nowhere),
+    ('no cluster that JAX knows', '--coordinator', 'auto', nowhere),
     ("no data set 'mug'", '--config', 'configs/mug.py', nowhere),
   ):
     result = command(*words)

@@ -1,5 +1,7 @@
 """Batches over devices."""
 
+import socket
+
 import jax
 import numpy as np
 import pytest
@@ -19,6 +21,19 @@ def test_batch_must_split_evenly():
   for size in (0, 6, -4):
     with pytest.raises(UserError, match=f'config.batch_size: {size} cannot be split over 4'):
       parallel.local_batch_size(size)
+
+
+def test_one_process_takes_the_whole_batch():
+  assert parallel.local_part(8) == slice(0, 8)
+
+
+def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
+  monkeypatch.setattr(parallel, 'CONNECT_SECONDS', 0)
+  with socket.socket() as unused:
+    unused.bind(('localhost', 0))  # and does not listen
+    address = f'localhost:{unused.getsockname()[1]}'
+    with pytest.raises(UserError, match=f'{address}: Connection refused: .* --process 0 runs'):
+      parallel.initialize(address, 2, 1)
 
 
 def test_step_sums_over_devices_and_gives_the_state_up():

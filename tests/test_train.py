@@ -23,7 +23,6 @@ from fevgan_jax import (
   media,
   parallel,
   pretrained,
-  step,
   train,
 )
 from fevgan_jax.errors import UserError
@@ -40,29 +39,6 @@ def same(a, b) -> bool:
 
 def lines(workdir: pathlib.Path) -> list[dict]:
   return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-  """The workdir of a run from beginning to end, its last state, and how often its step was
-  traced."""
-  return tmp_path_factory.mktemp('finished'), [], []
-
-
-@pytest.fixture
-def run(finished, config, monkeypatch):
-  """The finished run; the first test that asks for it does it."""
-  workdir, states, traces = finished
-  if not states:
-    original = step.train_step
-
-    def counted(*args):
-      traces.append(None)
-      return original(*args)
-
-    monkeypatch.setattr(step, 'train_step', counted)
-    states.append(parallel.fetch(train.train(config, workdir)))
-  return workdir, states[0]
 
 
 def test_step_is_compiled_once(run, finished):
@@ -182,6 +158,21 @@ def test_batches_are_permutations_of_the_clips(config):
   for epoch in epochs:
     assert {video.tobytes() for video in epoch['video']} == videos
   assert not np.array_equal(epochs[0]['video'], epochs[1]['video'])
+
+
+def test_processes_share_every_batch_without_overlap(config):
+  # Three processes take thirds of the batches that one would take; the same after a restart.
+  source = data.prepare(config).as_data_source('train')
+  config.batch_size = 6
+  whole = data.train_batches(source, config)
+  parts = [data.train_batches(source, config, slice(i, i + 2)) for i in (0, 2, 4)]
+  for _ in range(3):
+    batch, shares = next(whole), [next(part) for part in parts]
+    for name in batch:
+      assert np.array_equal(np.concatenate([share[name] for share in shares]), batch[name])
+  assert parts[0].get_state() == whole.get_state() == {'next_index': 3}
+  parts[1].set_state(whole.get_state())
+  assert np.array_equal(next(parts[1])['video'], next(whole)['video'][2:4])
 
 
 def test_test_batches_drop_no_clip(config):

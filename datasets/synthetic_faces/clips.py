@@ -1,24 +1,15 @@
 """Clips of many people on all cores: the same bytes in the same order, however many processes."""
 
 import concurrent.futures
-import contextlib
-import multiprocessing
-import os
-import pathlib
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from fevgan_jax import workers
 from synthetic_faces import expression, person, renderer
 
 Clip = dict[str, Any]
-
-# One thread per process: people are shared out among cores, and more threads might round otherwise.
-SINGLE_THREADED = {name: '1' for name in (
-    'OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')}
 
 
 def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]:
@@ -60,51 +51,15 @@ def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
   Raises:
     concurrent.futures.process.BrokenProcessPool: a process was killed, for example for memory.
   """
-  processes = min(processes or available_cores(), len(seeds))
-  with worker_environment(), concurrent.futures.ProcessPoolExecutor(
-      processes, multiprocessing.get_context('spawn'), end_with_parent) as pool:
+  processes = min(processes or workers.available_cores(), len(seeds))
+  with workers.pool(processes) as pool:
     waiting: list[concurrent.futures.Future[list[Clip]]] = []
     remaining = iter(seeds)
-    try:
-      while True:
-        for seed in remaining:  # a few people ahead of the reader, no more: clips are large
-          waiting.append(pool.submit(clips_of_person, seed, takes, size, frames))
-          if len(waiting) > 2 * processes:
-            break
-        if not waiting:
-          return
-        yield from waiting.pop(0).result()
-    finally:
-      pool.shutdown(wait=False, cancel_futures=True)
-
-
-def available_cores() -> int:
-  """Cores that this process may run on."""
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
-
-
-def end_with_parent() -> None:
-  """Lets this worker end where its parent is killed; it would wait for work for ever."""
-  def watch() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-  threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def worker_environment() -> Iterator[None]:
-  """What spawned processes inherit: one thread of linear algebra, and where these modules are."""
-  here = pathlib.Path(__file__).resolve()
-  path, environment = list(sys.path), dict(os.environ)
-  sys.path[:0] = [str(here.parents[1]), str(here.parents[2])]
-  os.environ.update(SINGLE_THREADED)
-  try:
-    yield
-  finally:
-    sys.path[:] = path
-    for name in SINGLE_THREADED:
-      os.environ.pop(name)
-      if name in environment:
-        os.environ[name] = environment[name]
+    while True:
+      for seed in remaining:  # a few people ahead of the reader, no more: clips are large
+        waiting.append(pool.submit(clips_of_person, seed, takes, size, frames))
+        if len(waiting) > 2 * processes:
+          break
+      if not waiting:
+        return
+      yield from waiting.pop(0).result()

@@ -94,10 +94,13 @@ def hull(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
 
 def inside(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
   """Whether points [n, 2] lie in a convex polygon [corners, 2], either way round: bool [n]."""
-  edges = np.roll(polygon, -1, axis=0) - polygon
-  offsets = (edges[:, 0] * polygon[:, 1]) - (edges[:, 1] * polygon[:, 0])
-  sides = np.outer(points[:, 1], edges[:, 0]) - np.outer(points[:, 0], edges[:, 1]) - offsets
-  return (sides >= 0).all(1) | (sides <= 0).all(1)
+  left, right = np.ones((2, len(points)), bool)
+  x, y = np.ascontiguousarray(points.T)
+  for corner, edge in zip(polygon, np.roll(polygon, -1, axis=0) - polygon):
+    side = y * edge[0] - x * edge[1] - (edge[0] * corner[1] - edge[1] * corner[0])
+    left &= side >= 0
+    right &= side <= 0
+  return left | right
 
 
 def crop(image: np.ndarray, landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:

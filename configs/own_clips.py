@@ -1,0 +1,15 @@
+"""FEV-GAN on clips of one's own: `python main.py --config configs/own_clips.py`.
+
+They lie at SUBJECT/EXPRESSION/CLIP, see README. The settings are those of the rendered people: a
+short run on few clips, and a face network that installs with the project. For thousands of clips
+and days of training, take the paper's of configs/mug.py.
+"""
+
+from configs import base, synthetic_faces
+
+
+def get_config(argument: str = ''):
+  config = synthetic_faces.get_config()
+  config.dataset.name = 'own_clips'
+  config.dataset.config = 'to_apex'
+  return base.choose(config, argument)

@@ -1,0 +1,1 @@
+"""The TFDS builder of clips of one's own; see README.md."""

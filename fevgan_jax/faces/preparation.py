@@ -1,0 +1,141 @@
+"""Many recordings to clips, on all cores. What is finished stays finished, also after a kill."""
+
+import collections
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from fevgan_jax import media, workers
+from fevgan_jax.errors import UserError
+from fevgan_jax.faces import recording
+from fevgan_jax.faces.recording import EXPRESSIONS, Recording
+
+Outcome = pathlib.Path | str  # the file of a clip, or why there is none
+
+
+def finish(
+    recordings: Sequence[Recording],
+    folder: pathlib.Path,
+    *,
+    frames: int,
+    size: int,
+    processes: int | None = None,
+) -> list[Outcome]:
+  """Makes the clips that `folder` does not hold yet.
+
+  Args:
+    recordings: to be made clips.
+    folder: for a file per clip (uint8 [frames, size, size, 3]) or refusal, named by everything that
+      the result depends on: a file of the recording that has changed since makes a new one.
+    frames, size: see `recording.clip`.
+    processes: how many; by default as many as this process may use cores.
+
+  Returns:
+    The outcome of every recording, in their order.
+
+  Raises:
+    UserError: a process was killed.
+  """
+  folder.mkdir(parents=True, exist_ok=True)
+  names = [folder / _digest(which, frames, size) for which in recordings]
+  missing = [i for i, name in enumerate(names) if _outcome(name) is None]
+  done = len(names) - len(missing)
+  if done:
+    logging.info('%d of %d recordings were finished before', done, len(names))
+  if missing:
+    processes = min(processes or workers.available_cores(), len(missing))
+    seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
+    with (
+        workers.pool(processes) as pool,
+        tqdm(desc='cropping', total=len(names), initial=done, unit='clip',
+             mininterval=seconds, dynamic_ncols=True) as bar,
+    ):
+      waiting = [pool.submit(_finish, recordings[i], names[i], frames, size) for i in missing]
+      try:
+        for ready in concurrent.futures.as_completed(waiting):
+          ready.result()
+          bar.update()
+      except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError(
+            f'{folder}: a process was killed, perhaps for want of memory: start again, finished '
+            'clips are kept') from error
+  return [_outcome(name) for name in names]
+
+
+def _finish(which: Recording, name: pathlib.Path, frames: int, size: int) -> None:
+  """In a worker: writes NAME.npy with the clip, or NAME.txt with the reason why there is none."""
+  try:
+    clip = recording.clip(which, frames, size)
+  except recording.Refused as reason:
+    with media.replacing(f'{name}.txt') as temporary:
+      pathlib.Path(temporary).write_text(str(reason), encoding='utf-8')
+  else:
+    with media.replacing(f'{name}.npy') as temporary:
+      np.save(temporary, clip)
+
+
+def _outcome(name: pathlib.Path) -> Outcome | None:
+  clip, reason = (name.with_suffix(suffix) for suffix in ('.npy', '.txt'))
+  if clip.exists():
+    return clip
+  return reason.read_text(encoding='utf-8') if reason.exists() else None
+
+
+def _digest(which: Recording, frames: int, size: int) -> str:
+  """Names the clip by all that it depends on, the files by name, size and time of change."""
+  files = [(os.path.basename(path), os.stat(path)) for path in which.files]
+  parts = [
+      recording.VERSION, frames, size, str(which), which.first_half, which.unwanted, which.grey,
+      [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
+  return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def summary(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
+  """A table: clips and refusals per split and label."""
+  lines = [_row('', '', [*EXPRESSIONS, 'all'])]
+  for split, outcomes in splits.items():
+    for kept, title in ((True, 'clips'), (False, 'refused')):
+      counts = _count(outcomes, kept)
+      lines.append(_row(split, title, [counts[label] for label in (*EXPRESSIONS, 'all')]))
+  return '\n'.join(lines)
+
+
+def report(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
+  """The summary, the same per subject, and every refusal with its reason."""
+  lines = [summary(splits), '', 'clips per subject; "3-1" are three clips and one refusal', '']
+  lines.append(_row('', '', [*EXPRESSIONS, 'all']))
+  for split, outcomes in splits.items():
+    for subject in sorted({which.subject for which, _ in outcomes}):
+      own = [pair for pair in outcomes if pair[0].subject == subject]
+      kept, refused = _count(own, True), _count(own, False)
+      cells = [
+          f'{kept[label]}-{refused[label]}' if refused[label] else kept[label]
+          for label in (*EXPRESSIONS, 'all')]
+      lines.append(_row(subject, split, cells))
+  lines += ['', 'refused', '', *refusals(splits)]
+  return '\n'.join(lines) + '\n'
+
+
+def refusals(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> list[str]:
+  """A line for every recording that became no clip."""
+  return [
+      f'{which}: {outcome}' for outcomes in splits.values() for which, outcome in outcomes
+      if isinstance(outcome, str)]
+
+
+def _count(outcomes: Sequence[tuple[Recording, Outcome]], kept: bool) -> collections.Counter:
+  """How many are clips, or refused, by label and for 'all'."""
+  labels = [which.label for which, outcome in outcomes if isinstance(outcome, str) != kept]
+  return collections.Counter(labels) + collections.Counter({'all': len(labels)})
+
+
+def _row(first: str, second: str, cells: Sequence) -> str:
+  return f'{first:12}{second:9}' + ''.join(f'{cell:>10}' for cell in cells)

@@ -1,0 +1,134 @@
+"""A recorded expression, as its owner has it on disk, to a clip: 32 aligned, masked frames."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from fevgan_jax import media
+from fevgan_jax.errors import UserError
+from fevgan_jax.faces import crop, detect, track
+
+# Changes with whatever changes the pixels of a clip: finished clips of another version are not
+# taken up again.
+VERSION = 1
+
+EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')  # labels 0 to 5
+
+FEWEST = 5  # frames: fewer show no movement
+READABLE = 3 / 4  # of all frames, at least
+SEEN = 1 / 2  # of the readable frames must show a face
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+  """One person making one expression, once.
+
+  Attributes:
+    subject, label, take: its name; together they are unique in a data set.
+    files: pictures in the order of time, or one video.
+    first_half: the face goes from neutral to the apex and back; only the way there is used.
+    unwanted: why it is left out, where its place on disk says so already.
+    grey: whether pictures without colour are taken (infrared).
+  """
+  subject: str
+  label: str
+  take: str
+  files: tuple[str, ...]
+  first_half: bool = False
+  unwanted: str = ''
+  grey: bool = False
+
+  def __str__(self) -> str:
+    return f'{self.subject}/{self.label}/{self.take}'
+
+
+class Refused(Exception):
+  """A recording cannot become a clip, and why."""
+
+
+def clip(recording: Recording, frames: int = 32, size: int = crop.FRAME) -> np.ndarray:
+  """Crops every frame to the one template, then takes `frames` equally spaced moments.
+
+  Between two recorded frames lies their weighted mean: the paper brings clips to one length by
+  Karcher means (section 4.2), and that of two pictures in pixel space is the linear interpolation.
+  Frames that cannot be read are bridged in the same way.
+
+  Returns:
+    uint8 [frames, size, size, 3], from the first recorded frame to the last, or to the middle one.
+
+  Raises:
+    Refused: too few frames can be read or show a face, or the face is too small.
+  """
+  if recording.unwanted:
+    raise Refused(recording.unwanted)
+  times, landmarks, errors = _follow(recording)
+  count = len(times) + len(errors)
+  if count < FEWEST:
+    raise Refused(f'{count} frames, expected at least {FEWEST}')
+  if len(times) < READABLE * count:
+    raise Refused(f'{len(errors)} of {count} frames cannot be read, such as {errors[0]}')
+  seen = sum(points is not None for points in landmarks)
+  if seen < SEEN * len(times):
+    raise Refused(f'a face in {seen} of {len(times)} frames, expected at least half of them')
+  landmarks = track.steady(landmarks, times)
+  enlargement = detect.enlargement(landmarks[0], size)
+  if enlargement > detect.ENLARGED:
+    raise Refused(
+        f'the face is too small: enlarged {enlargement:.1f} times to fill {size} pixels, expected '
+        f'{detect.ENLARGED} at most')
+
+  places = np.interp(np.linspace(times[0], times[-1], frames), times, np.arange(len(times)))
+  before = np.minimum(places.astype(int), len(times) - 2)
+  points_of = {times[i]: landmarks[i] for i in {*before, *(before + 1)}}
+  crops = {
+      time: crop.crop(picture, points_of[time], size).astype(np.float32)
+      for time, picture in enumerate(pictures(recording)) if time in points_of}
+  weights = places - before
+  blended = [
+      (1 - weight) * crops[times[i]] + weight * crops[times[i + 1]]
+      for i, weight in zip(before, weights)]
+  return np.stack(blended).round().astype(np.uint8)
+
+
+def pictures(recording: Recording) -> Iterator[np.ndarray | UserError]:
+  """The frames that are used, uint8 [height, width, 3], or why one cannot be read."""
+  used = None
+  if len(recording.files) == 1 and pathlib.Path(recording.files[0]).suffix.lower() in media.VIDEOS:
+    (video,) = recording.files
+    if recording.first_half:
+      used = half(sum(1 for _ in media.read_video(video)))
+    yield from itertools.islice(media.read_video(video), used)
+    return
+  if recording.first_half:
+    used = half(len(recording.files))
+  for path in recording.files[:used]:
+    try:
+      yield media.read_image(path, grey=recording.grey)
+    except UserError as error:
+      yield error
+
+
+def half(count: int) -> int:
+  """How many of `count` frames lead up to the middle one, which is among them."""
+  return (count + 1) // 2
+
+
+def _follow(
+    recording: Recording,
+) -> tuple[list[int], list[np.ndarray | None], list[UserError]]:
+  """The numbers of the frames that can be read, their landmarks, and what is wrong with others."""
+  tracker = track.Tracker()
+  times, landmarks, errors = [], [], []
+  try:
+    for time, picture in enumerate(pictures(recording)):
+      if isinstance(picture, UserError):
+        errors.append(picture)
+        continue
+      times.append(time)
+      landmarks.append(tracker(picture))
+  except UserError as error:  # a video that breaks off
+    raise Refused(str(error)) from error
+  return times, landmarks, errors

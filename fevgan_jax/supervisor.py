@@ -1,0 +1,65 @@
+"""What outlives JAX in a run of several processes, and says why it ended.
+
+Where the coordinator does not answer or a process is lost, JAX ends the others with abort(), from
+a thread of its own: most likely the main thread waits for the lost one in the midst of a step and
+never returns. No Python code runs then. So the work is done in a child process, and this one waits.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+LOST = os.EX_TEMPFAIL  # exit code 75: nothing to mend, the same command goes on
+
+
+def supervise(work: Callable[[], int]) -> int:
+  """The exit code of work(), done in a child process. Call before any thread is started."""
+  ours, childs = os.pipe()
+  child = os.fork()
+  if child == 0:
+    os.close(childs)
+    threading.Thread(target=_end_with_parent, args=(ours,), daemon=True).start()
+    _work(work)
+  os.close(ours)
+  signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
+  code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+  if code >= 0:
+    return code
+  reason = f'ended by {signal.Signals(-code).name}'
+  if code == -signal.SIGABRT:
+    reason = 'another process of this run was lost or never came, see the lines above'
+  print(
+    f'fevgan: {reason}: the last complete checkpoint is kept, start all processes again to go on '
+    'from it',
+    file=sys.stderr,
+  )
+  return LOST
+
+
+def _work(work: Callable[[], int]) -> None:
+  """Exits with the code of work().
+
+  A failure leaves at once, and JAX ends the other processes. All else leaves as usual: JAX waits
+  then until all are done.
+  """
+  try:
+    code = work()
+  except SystemExit:
+    raise
+  except BaseException:  # noqa: BLE001
+    traceback.print_exc()
+    code = 1
+  if code:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(0)
+
+
+def _end_with_parent(pipe: int) -> None:
+  os.read(pipe, 1)  # nothing is written: returns when the parent has ended, however that happened
+  os._exit(LOST)

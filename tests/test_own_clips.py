@@ -1,0 +1,98 @@
+"""The builder of one's own clips: videos and folders, and a training run on them."""
+
+import io
+import json
+import logging
+import pathlib
+
+import numpy as np
+import pytest
+import scenes
+from PIL import Image
+
+from configs import own_clips
+from fevgan_jax import data, media, train
+from fevgan_jax.errors import UserError
+from fevgan_jax.faces import builder
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory) -> pathlib.Path:
+  """Two people, of whom one has a name with a space and a letter beyond ASCII."""
+  root = tmp_path_factory.mktemp('manual')
+  top = root / 'own_clips'
+  for subject, seed in (('Anna', 0), ('Zoë Müller', 1_000_003)):
+    files = {label: scenes.frames(seed, label, scenes.OULU) for label in ('anger', 'happiness')}
+    # 10 is after 9: by name it would be the third.
+    names = [f'{i}.jpg' for i in range(11)]
+    scenes.write(top / subject / 'Anger' / 'take 1', names, files['anger'])
+    pictures = [np.asarray(Image.open(io.BytesIO(file))) for file in files['happiness']]
+    media.write_mp4(top / subject / 'happiness' / 'smile.mp4', np.stack(pictures))
+  scenes.write(top / 'Anna' / 'hapiness' / 'take 1', ['0.jpg'], files['anger'])
+  scenes.write(top / 'Anna' / 'fear' / 'one frame', ['0.jpg'], files['anger'])
+  (top / 'Anna' / 'fear' / 'notes.txt').write_text('')
+  (top / 'Anna' / 'fear' / '.DS_Store').write_text('')
+  (top / 'Anna' / 'fear' / 'broken.mov').write_bytes(b'')
+  return root
+
+
+@pytest.fixture(scope='module')
+def config(tree, tmp_path_factory):
+  config = own_clips.get_config('fevgan,no_identity')
+  config.dataset.data_dir = str(tmp_path_factory.mktemp('tfds'))
+  config.dataset.manual_dir = str(tree)
+  config.model.width = config.model.spatial_width = config.critic.width = 1
+  config.batch_size, config.epochs = 4, 3.0
+  return config
+
+
+def test_clips_of_any_form_are_kept_or_refused(config, caplog):
+  with caplog.at_level(logging.WARNING):
+    prepared = data.prepare(config)
+  assert 'hapiness: passed over, it is named after no expression: expected one of' in caplog.text
+  assert 'notes.txt: passed over, it is neither a video nor a folder' in caplog.text
+  train_split, test_split = (
+      scenes.table(prepared.as_data_source(name)) for name in ('train', 'test'))
+  assert sorted(train_split) == [
+      ('Anna', 'anger', 'take 1'), ('Anna', 'happiness', 'smile.mp4')]
+  assert sorted(test_split) == [
+      ('Zoë Müller', 'anger', 'take 1'), ('Zoë Müller', 'happiness', 'smile.mp4')]
+  report = (prepared.data_path / builder.REPORT).read_text(encoding='utf-8')
+  refused = report.partition('\nrefused\n\n')[2].splitlines()
+  assert len(refused) == 2 and 'broken.mov: cannot be read' in refused[0]
+  assert refused[1] == 'Anna/fear/one frame: 1 frames, expected at least 5'
+  # An order by name would show frame 10, the apex, early.
+  video = test_split['Zoë Müller', 'anger', 'take 1'].astype(float)
+  from_first = np.abs(video - video[0]).mean((1, 2, 3))
+  assert from_first.argmax() > 16
+
+
+def test_a_system_trains_on_them(config, tmp_path):
+  train.train(config, tmp_path)
+  result = json.loads((tmp_path / 'evaluation.json').read_text())
+  assert result['clips'] == 2 and result['people'] == 1
+  assert set(result['by_label']) == {'anger', 'happiness'}
+
+
+def test_there_and_back_uses_the_first_half(tree, tmp_path):
+  own = scenes.builder('own_clips').Builder(data_dir=tmp_path, config='there_and_back')
+  assert all(which.first_half for which in own.find(tree))
+
+
+def test_any_folder_can_be_named(tree, tmp_path):
+  own = scenes.builder('own_clips').Builder(data_dir=tmp_path)
+  assert own.find(tree) == own.find(tree / 'own_clips')
+
+
+def test_every_fifth_person_is_tested(tmp_path):
+  own = scenes.builder('own_clips').Builder(data_dir=tmp_path)
+  assert own.test_subjects(list('abcdefghijk')) == {'e', 'j'}
+  assert own.test_subjects(list('abc')) == {'c'}
+
+
+def test_without_clips_the_layout_is_explained(tmp_path):
+  config = own_clips.get_config()
+  config.dataset.manual_dir, config.dataset.data_dir = str(tmp_path), str(tmp_path)
+  with pytest.raises(UserError, match='SUBJECT/EXPRESSION/CLIP') as error:
+    data.builder(config)
+  assert '\n' not in str(error.value)
