@@ -36,14 +36,14 @@ def run(argv: list[str]) -> None:
 
 
 def set_up_logging() -> None:
-  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax: what it tells a
-  dozen times when a write fails, checkpoint.py tells once."""
+  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax, which tells a
+  dozen times what checkpoint.py tells once."""
   from absl import flags, logging
 
   flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
-  logging.set_stderrthreshold(logging.INFO)
+  logging.set_stderrthreshold('info')
   ours = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fevgan_jax')
   logging.get_absl_handler().addFilter(
     lambda record: (
@@ -54,28 +54,22 @@ def set_up_logging() -> None:
 
 
 def main(argv: list[str]) -> int:
-  from fevgan_jax.supervisor import supervise
+  from fevgan_jax import supervisor
 
-  several = any(word.partition('=')[0].lstrip('-') == 'coordinator' for word in argv)
-  return supervise(lambda: work(argv)) if several else work(argv)
+  return supervisor.supervise(lambda: work(argv)) if supervisor.needed(argv) else work(argv)
 
 
 def work(argv: list[str]) -> int:
   """The exit code."""
   # Imports wait until here: the renderer's processes read this file again and need none of them.
-  from fevgan_jax import memory
+  from fevgan_jax import errors, memory
 
   memory.keep_freed()
-  from fevgan_jax.errors import UserError
-
   set_up_logging()
   try:
     print(__doc__) if '--help' in argv else run(argv)
-  except UserError as error:
-    print(f'fevgan: {error}', file=sys.stderr)
-    return 2
-  except OSError as error:
-    print(f'fevgan: {error.filename or "disk"}: {error.strerror or error}', file=sys.stderr)
+  except (errors.UserError, OSError) as error:
+    print(f'fevgan: {errors.one_line(error)}', file=sys.stderr)
     return 2
   return 0
 

@@ -179,6 +179,7 @@ def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collec
   restored.update(saved)
   restored.precision = config.precision
   restored.dataset.data_dir = config.dataset.data_dir
+  restored.dataset.manual_dir = config.dataset.manual_dir
   restored.eval_batch_size = config.eval_batch_size
   if config.identity.weights:
     restored.identity.weights = config.identity.weights

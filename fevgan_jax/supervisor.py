@@ -15,6 +15,11 @@ from collections.abc import Callable
 LOST = os.EX_TEMPFAIL  # exit code 75: nothing to mend, the same command goes on
 
 
+def needed(argv: list[str]) -> bool:
+  """Whether the command line names other processes."""
+  return any(word.partition('=')[0].lstrip('-') == 'coordinator' for word in argv)
+
+
 def supervise(work: Callable[[], int]) -> int:
   """The exit code of work(), done in a child process. Call before any thread is started."""
   ours, childs = os.pipe()

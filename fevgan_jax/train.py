@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from fevgan_jax import checkpoint, data, evaluate, media, models, parallel, state, step
+from fevgan_jax import checkpoint, data, evaluate, media, memory, models, parallel, state, step
 from fevgan_jax.errors import UserError
 from fevgan_jax.journal import Journal, draw
 from fevgan_jax.state import TrainState
@@ -79,6 +79,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     for number in progress(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
       journal.add(number, metrics)
+      if number == done + 1:
+        memory.give_back()
       stopping = terminator.stops_after(number)
       last = stopping or number == last_step
       if last or number % config.log_every == 0:

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -50,13 +51,14 @@ def available_cores() -> int:
 
 
 def _end_with_parent() -> None:
-  """Lets this worker end where its parent is killed; it would wait for work for ever."""
+  """Lets this worker end where its parent is killed, and only then; it would wait for ever."""
 
   def watch() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, and it says so once
 
 
 @contextlib.contextmanager

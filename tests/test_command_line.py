@@ -118,7 +118,7 @@ def test_exit_codes(tmp_path):
     ('cannot be split', '--config.batch_size=0', nowhere),
     ('weights.pth', *vgg_face, nowhere),
     ('no cluster that JAX knows', '--coordinator', 'auto', nowhere),
-    ("no data set 'mug'", '--config', 'configs/mug.py', nowhere),
+    ('apply at https://mug.ee.auth.gr/fed/', '--config', 'configs/mug.py', nowhere),
   ):
     result = command(*words)
     assert_one_line(result, '')

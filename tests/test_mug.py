@@ -1,4 +1,4 @@
-"""The builder of MUG on a small tree with every irregularity of the real one, to a trained run."""
+"""The builder of MUG on a small tree with every irregularity of the real one."""
 
 import os
 import pathlib
@@ -24,7 +24,7 @@ KEPT = {
     ('002', 'anger', 'session0-take000'), ('002', 'anger', 'session1-take000'),
     ('017', 'surprise', 'take002')}
 REFUSED = {
-    '001/anger/take003end: a take named "end": it is cut short',
+    '001/anger/take003end: a take named "end", which other work leaves out too',
     '001/fear/take000: a take of 11 frames, expected 40 at least',
     '017/sadness/take000: a take of 0 frames, expected 40 at least'}
 
@@ -137,7 +137,7 @@ def test_a_split_without_clips_is_told(tree, tmp_path):
     (tmp_path / 'manual').mkdir(exist_ok=True)
     os.symlink(tree / 'subjects3' / subject, tmp_path / 'manual' / subject)
   one = scenes.builder('mug').Builder(data_dir=tmp_path / 'tfds')
-  with pytest.raises(UserError, match='no clip for the test split, from recordings of 2 people'):
+  with pytest.raises(UserError, match='nothing for the test split among the recordings of 2'):
     one.download_and_prepare(
         file_format='array_record',
         download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / 'manual'))

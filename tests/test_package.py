@@ -30,10 +30,10 @@ def test_neither_tensorflow_nor_torch_is_imported():
 
 
 def test_every_config_overrides_only_known_keys():
-  from configs import mug, oulu_casia, synthetic_faces
+  from configs import mug, oulu_casia, own_clips, synthetic_faces
 
   keys = set(base.get_config().to_dict())
-  for module in (mug, oulu_casia, synthetic_faces):
+  for module in (mug, oulu_casia, own_clips, synthetic_faces):
     assert set(module.get_config().to_dict()) == keys
 
 

@@ -36,7 +36,7 @@ def test_finished_clips_are_kept_until_their_files_change(recordings, tmp_path):
   before = clip.stat().st_mtime_ns
   assert finish(recordings, folder) == [clip, reason]
   assert clip.stat().st_mtime_ns == before
-  # Another number of frames, another file, another place on disk.
+  # Another number of frames, then another file.
   assert finish(recordings[:1], folder, frames=3) != [clip]
   changed = pathlib.Path(recordings[0].files[2])
   os.utime(changed, (1, 1))

@@ -67,3 +67,14 @@ def test_a_frame_without_a_face_is_none_and_the_next_is_found():
   assert found[0] is None and found[2] is None
   np.testing.assert_allclose(found[3] - found[1], np.tile([40., 0.], (68, 1)), atol=6)
   assert detect.faces(wall) == []
+
+
+def test_a_clip_without_a_face_is_not_searched_thoroughly_for_ever(monkeypatch):
+  searched = []
+  faces = detect.faces
+  monkeypatch.setattr(
+      detect, 'faces', lambda image, searches: searched.append(*searches) or faces(image, searches))
+  tracker = track.Tracker()
+  for _ in range(5):
+    assert tracker(np.full((60, 80, 3), 90, np.uint8)) is None
+  assert searched == [*detect.SEARCHES * 3, *detect.SEARCHES[:1] * 2]

@@ -25,8 +25,8 @@ class Config(builder.Config):
   Attributes:
     test_people: subjects of the test split; everybody else, also whom no public list names, is
       in the training split.
-    shortest_take: in frames, there and back. With 40, and without takes named `end`, the sequences
-      are those that other work counts (TwoStreamVAN: 881 of 52 subjects).
+    shortest_take: in frames, there and back. With 40, and without takes named `end`, the public
+      subjects have the 881 sequences that TwoStreamVAN lists, and one more.
   """
   test_people: Sequence[str] = PUBLIC_TEST
   shortest_take: int = 40
@@ -75,7 +75,7 @@ class Builder(builder.RecordedFaces):
     shortest = self.builder_config.shortest_take
     unwanted = ''
     if take.lower().endswith('end'):
-      unwanted = 'a take named "end": it is cut short'
+      unwanted = 'a take named "end", which other work leaves out too'
     elif len(files) < shortest:
       unwanted = f'a take of {len(files)} frames, expected {shortest} at least'
     return Recording(subject, label, take, files, first_half=True, unwanted=unwanted)

@@ -1,6 +1,7 @@
 """What TFDS builders of recorded faces share: all but where their files lie and who is tested."""
 
 import abc
+import collections
 import dataclasses
 import pathlib
 import re
@@ -55,11 +56,12 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def test_subjects(self, subjects: Sequence[str]) -> set[str]:
     """Who of these, in order of their names, is for the test split."""
 
-  def check_manual_dir(self, manual_dir: pathlib.Path | None = None) -> list[Recording]:
-    """What `find` finds.
+  def check_manual_dir(self, manual_dir: pathlib.Path | None = None) -> dict[str, list[Recording]]:
+    """What `find` finds, by split.
 
     Raises:
-      UserError: nothing, with instructions where to get the files and where to put them.
+      UserError: nothing, with instructions where to get the files and where to put them; nothing
+        for one of the splits; or two recordings of one name.
     """
     manual_dir = pathlib.Path(
         manual_dir or self.data_dir_root / 'downloads' / 'manual').expanduser()
@@ -67,7 +69,21 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     if not found:
       instructions = ' '.join(self.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
       raise UserError(f'{manual_dir}: no {self.name} files there. {instructions}')
-    return found
+    name, count = collections.Counter(map(str, found)).most_common(1)[0]
+    if count > 1:
+      raise UserError(f'{manual_dir}: {count} recordings are named {name}: rename folders')
+    people = sorted({which.subject for which in found})
+    tested = self.test_subjects(people)
+    splits = {'train': [], 'test': []}
+    for which in found:
+      splits['test' if which.subject in tested else 'train'].append(which)
+    for name, recordings in splits.items():
+      if all(which.unwanted for which in recordings):
+        raise UserError(
+            f'{manual_dir}: nothing for the {name} split among the recordings of {len(people)} '
+            f'people, {people[0]} to {people[-1]}: expected some of people who are tested and of '
+            'others, since nobody may be in both splits')
+    return splits
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
@@ -85,15 +101,12 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-    recordings = self.check_manual_dir(dl_manager.manual_dir)
+    found = self.check_manual_dir(dl_manager.manual_dir)
     config = self.builder_config
-    outcomes = preparation.finish(
-        recordings, self._unfinished, frames=config.frames, size=config.size,
-        processes=config.processes)
-    tested = self.test_subjects(sorted({which.subject for which in recordings}))
-    splits = {'train': [], 'test': []}
-    for which, outcome in zip(recordings, outcomes):
-      splits['test' if which.subject in tested else 'train'].append((which, outcome))
+    outcomes = iter(preparation.finish(
+        [*found['train'], *found['test']], self._unfinished, frames=config.frames,
+        size=config.size, processes=config.processes))
+    splits = {name: list(zip(recordings, outcomes)) for name, recordings in found.items()}
     self._tell(splits)
     (self.data_path / REPORT).write_text(preparation.report(splits), encoding='utf-8')
     return {name: self._generate_examples(outcomes) for name, outcomes in splits.items()}
@@ -105,11 +118,9 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         '\n%s', '\n'.join([preparation.summary(splits), *refused[:SHOWN], *more]))
     for name, outcomes in splits.items():
       if not any(isinstance(outcome, pathlib.Path) for _, outcome in outcomes):
-        people = len({which.subject for pairs in splits.values() for which, _ in pairs})
         raise UserError(
-            f'{self.name}: no clip for the {name} split, from recordings of {people} people: '
-            'expected clips of two people at least, since nobody may be in both splits'
-            + (f'; refused: {refused[0]}' if refused else ''))
+            f'{self.name}: no recording for the {name} split became a clip, such as '
+            f'{preparation.refusals({name: outcomes})[0]}')
 
   def _generate_examples(
       self, outcomes: list[tuple[Recording, preparation.Outcome]]

@@ -37,6 +37,8 @@ class Tracker:
     found = (last and detect.near(image, last)) or self._choose(self._search(image))
     if not found:
       return None
+    if not last:  # look in the way of all later frames, which find a slightly other box
+      found = detect.near(image, found) or found
     if last and np.linalg.norm(found.middle - last.middle) < TREMOR * last.side:
       found = detect.between(last, found)
     self._box = found
