@@ -15,7 +15,8 @@ import ml_collections
 import numpy as np
 
 from fevgan_jax import data, identity, memory, models, parallel, step, train
-from fevgan_jax.system import NUM_LABELS, System
+from fevgan_jax.expressions import NUM_LABELS
+from fevgan_jax.system import System
 
 ROUNDS = 10
 

@@ -12,8 +12,8 @@ from absl import logging
 from tqdm import tqdm
 
 from fevgan_jax import checkpoint, data, media, models
+from fevgan_jax.expressions import EXPRESSIONS, NUM_LABELS
 from fevgan_jax.metrics import image
-from fevgan_jax.system import EXPRESSIONS, NUM_LABELS
 
 # What is measured against the real clip: the generated one, and two anchors without which a number
 # means little.

@@ -9,8 +9,8 @@ from absl import logging
 
 from fevgan_jax import checkpoint, media, models, pretrained
 from fevgan_jax.errors import UserError
+from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import detect
-from fevgan_jax.system import EXPRESSIONS
 
 
 def generate(

@@ -13,11 +13,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fevgan_jax.expressions import NUM_LABELS
 from fevgan_jax.identity import IdentityEncoder
 
 Array = jax.Array
-EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')  # labels 0 to 5
-NUM_LABELS = len(EXPRESSIONS)
 
 
 @flax.struct.dataclass

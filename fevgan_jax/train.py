@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from fevgan_jax import checkpoint, data, evaluate, media, memory, models, parallel, state, step
 from fevgan_jax.errors import UserError
+from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.journal import Journal, draw
 from fevgan_jax.state import TrainState
-from fevgan_jax.system import EXPRESSIONS, System
+from fevgan_jax.system import System
 
 # Where things lie on a machine: may differ between the processes of a run.
 PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights')

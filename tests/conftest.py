@@ -69,7 +69,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def run(finished, config, monkeypatch):
+def run(finished, config):
   """The finished run; the first test that asks for it does it."""
   workdir, states, traces = finished
   if not states:
@@ -79,8 +79,9 @@ def run(finished, config, monkeypatch):
       traces.append(None)
       return original(*args)
 
-    monkeypatch.setattr(step, 'train_step', counted)
-    states.append(parallel.fetch(train.train(config, workdir)))
+    with pytest.MonkeyPatch.context() as patch:  # a test that asks for this run may train others
+      patch.setattr(step, 'train_step', counted)
+      states.append(parallel.fetch(train.train(config, workdir)))
   return workdir, states[0]
 
 

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / 'datasets'))
 
+from fevgan_jax.expressions import EXPRESSIONS  # noqa: E402
 from fevgan_jax.faces import crop  # noqa: E402
-from fevgan_jax.faces.recording import EXPRESSIONS  # noqa: E402
 from synthetic_faces import expression, person, renderer  # noqa: E402
 
 SIDE = 256  # of a rendered face

@@ -10,7 +10,7 @@ import pytest
 import scenes
 from PIL import Image
 
-from fevgan_jax import media, system
+from fevgan_jax import media
 from fevgan_jax.faces import crop, detect, recording
 from fevgan_jax.faces.recording import Recording, Refused
 
@@ -32,10 +32,6 @@ def of(folder: pathlib.Path, files: list[bytes], **keywords) -> Recording:
 
 def decoded(file: bytes) -> np.ndarray:
   return np.asarray(Image.open(io.BytesIO(file)))
-
-
-def test_labels_are_those_of_the_systems():
-  assert recording.EXPRESSIONS == system.EXPRESSIONS
 
 
 def test_nine_frames_become_a_clip(tmp_path, files):

@@ -9,8 +9,9 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from fevgan_jax import media
+from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import builder
-from fevgan_jax.faces.recording import EXPRESSIONS, Recording
+from fevgan_jax.faces.recording import Recording
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -5,13 +5,13 @@ import typing
 
 import numpy as np
 
+from fevgan_jax.expressions import EXPRESSIONS as LABELS
 from synthetic_faces.asset import ANCESTRIES, Head
 from synthetic_faces.lighting import Light
 
 if typing.TYPE_CHECKING:
   from synthetic_faces.person import Person
 
-LABELS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 23, 24, 25, 26, 43)
 
 # Each action unit as a blend of displacements. `arkit/` are the Face Units; `unit/` MakeHuman's, in

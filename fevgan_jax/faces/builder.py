@@ -14,8 +14,9 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from fevgan_jax.errors import UserError
+from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import preparation
-from fevgan_jax.faces.recording import EXPRESSIONS, Recording
+from fevgan_jax.faces.recording import Recording
 
 REPORT = 'report.txt'  # in the folder of the prepared version
 SHOWN = 10  # refusals in the log

@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from fevgan_jax import media, workers
 from fevgan_jax.errors import UserError
+from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import recording
-from fevgan_jax.faces.recording import EXPRESSIONS, Recording
+from fevgan_jax.faces.recording import Recording
 
 Outcome = pathlib.Path | str  # the file of a clip, or why there is none
 

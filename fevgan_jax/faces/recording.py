@@ -15,8 +15,6 @@ from fevgan_jax.faces import crop, detect, track
 # taken up again.
 VERSION = 1
 
-EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')  # labels 0 to 5
-
 FEWEST = 5  # frames: fewer show no movement
 READABLE = 3 / 4  # of all frames, at least
 SEEN = 1 / 2  # of the readable frames must show a face
