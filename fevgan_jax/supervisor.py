@@ -32,11 +32,11 @@ def supervise(work: Callable[[], int]) -> int:
   signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-  if code >= 0:
+  if code >= 0 and code != LOST:
     return code
-  reason = f'ended by {signal.Signals(-code).name}'
-  if code == -signal.SIGABRT:
-    reason = 'another process of this run was lost or never came, see the lines above'
+  reason = 'another process of this run was lost or never came, see the lines above'
+  if code not in (LOST, -signal.SIGABRT):
+    reason = f'ended by {signal.Signals(-code).name}'
   print(
     f'fevgan: {reason}: the last complete checkpoint is kept, start all processes again to go on '
     'from it',
@@ -55,14 +55,24 @@ def _work(work: Callable[[], int]) -> None:
     code = work()
   except SystemExit:
     raise
-  except BaseException:  # noqa: BLE001
-    traceback.print_exc()
-    code = 1
+  except BaseException as error:  # noqa: BLE001
+    if _connection_lost(error):
+      print(f'fevgan: {error}'.splitlines()[0], file=sys.stderr)
+      code = LOST
+    else:
+      traceback.print_exc()
+      code = 1
   if code:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
   sys.exit(0)
+
+
+def _connection_lost(error: BaseException) -> bool:
+  """Whether a sum over the processes failed before JAX noticed that one is gone."""
+  words = ('Gloo', 'NCCL', 'onnection')
+  return type(error).__name__ == 'JaxRuntimeError' and any(word in str(error) for word in words)
 
 
 def _end_with_parent(pipe: int) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -124,3 +125,28 @@ def test_processes_that_differ_are_told(run, start, tmp_path):
   codes = [process.returncode for process in processes]
   assert sorted(codes) in ([2, 2], [2, supervisor.LOST]), printed  # the faster one ends the other
   assert 'the processes of this run differ in config or data' in printed[codes.index(2)]
+
+
+@pytest.mark.parametrize(
+  'work, code, message',
+  [
+    ("raise JaxRuntimeError('UNKNOWN: Gloo all-reduce failed: reset by peer')", 75, 'was lost'),
+    ("raise JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')", 1, 'out of memory'),
+    ('return 2', 2, ''),
+  ],
+)
+def test_a_lost_connection_is_told_from_other_failures(work, code, message):
+  # In a process of its own, since the supervisor forks.
+  program = (
+    'from jax.errors import JaxRuntimeError\nfrom fevgan_jax import supervisor\n'
+    f'def work(): {work}\n'
+    'raise SystemExit(supervisor.supervise(work))'
+  )
+  done = subprocess.run(
+    [sys.executable, '-W', 'ignore', '-c', program],
+    cwd=pathlib.Path(supervisor.__file__).parent.parent,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == code, done.stderr
+  assert message in done.stderr
