@@ -82,8 +82,8 @@ def test_face_of_a_file(tmp_path, photograph, points, caplog):
   np.testing.assert_array_equal(face, crop.crop(photograph, points, 32))
   # She shows her teeth, and nothing else is to be said about a good photograph.
   assert [record.message.partition(': ')[2] for record in caplog.records] == [
-      'the mouth is open: expected a neutral face, with which every clip begins; the result will be '
-      'less like the person.']
+      'the mouth is open: expected a neutral face, with which every clip begins; the result will '
+      'be less like the person.']
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,8 @@ def face(path: str | os.PathLike, size: int = crop.FRAME) -> np.ndarray:
         f'pixels, expected {ENLARGED} at most; give a larger or closer photograph.')
   if seen := mouth(points):
     logging.warning(
-        '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will be '
-        'less like the person.', path, seen)
+        '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will '
+        'be less like the person.', path, seen)
   return crop.crop(image, points, size)
 
 
