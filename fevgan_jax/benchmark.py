@@ -2,12 +2,10 @@
 
 import functools
 import json
-import pathlib
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +14,7 @@ import numpy as np
 
 from fevgan_jax import data, identity, memory, models, parallel, step, train
 from fevgan_jax.expressions import NUM_LABELS
+from fevgan_jax.state import TrainState
 from fevgan_jax.system import System
 
 ROUNDS = 10
@@ -27,36 +26,31 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
   Prints one JSON line with:
     seconds_per_step, clips_per_second: median over ROUNDS steps; over all devices.
     compile_seconds: what the first step takes longer.
-    generator: milliseconds per call of the generator alone, by batch size, on one device.
-    peak_memory: bytes, over the timed steps; of the process on a CPU, of a device elsewhere.
+    generator_ms: milliseconds per call of the generator alone, by batch size, on one device.
+    peak_memory: bytes; of the process over the timed steps on a CPU, of one device elsewhere.
     gflop_per_step: multiplications and additions as XLA counts them for convolutions.
     matrix_product_gflop_per_second: measured, of all devices; share_of_peak: of it.
 
   Returns:
     What is printed.
   """
-  local = parallel.local_batch_size(config.batch_size)
-  clips = random_clips(config, local)
-  encoder, frozen = face_network(config)
-  system = models.build(config, encoder, axis_name=parallel.AXIS)
-  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
-  variables = parallel.fetch(state.generator.variables)
-  frozen, state = parallel.replicate(frozen), parallel.replicate(state)
-  gflop = count_gflop(models.build(config, encoder), frozen, state, clips)
-  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
-  metrics = {}
+  system, frozen, state, clips = setting(config)
+  part = jax.tree.map(lambda array: array[0], parallel.shard(clips))  # of one device
+  gflop = count_gflop(models.build(config, system.identity), frozen, state, part)
+  gflop *= jax.device_count()
+  milliseconds = {}
+  for batch in sorted({1, len(part['label'])}):
+    call = generator_call(system, frozen, state, part, batch)
+    call()
+    milliseconds[str(batch)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
 
-  def one_step() -> None:
-    nonlocal state, metrics
-    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
-    jax.block_until_ready((state, metrics))
-
+  one_step = step_call(system, frozen, state, clips)
   first = seconds(one_step)
   memory.give_back()
-  reset_peak_memory()
-  steps = [seconds(one_step) for _ in range(ROUNDS)]
-  peak_memory = measure_peak_memory()
-  per_step = statistics.median(steps)
+  memory.forget_peak()
+  per_step = statistics.median(seconds(one_step) for _ in range(ROUNDS))
+  device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none
+  peak_memory = device_memory['peak_bytes_in_use'] if device_memory else memory.peak()
   peak = matrix_product_gflop_per_second(system.dtype) * jax.device_count()
   result = {
     'system': config.system,
@@ -71,15 +65,47 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     'seconds_per_step': per_step,
     'clips_per_second': config.batch_size / per_step,
     'compile_seconds': first - per_step,
-    'generator_ms': time_generator(system, variables, frozen, clips),
+    'generator_ms': milliseconds,
     'peak_memory': peak_memory,
-    'gflop_per_step': gflop * jax.device_count(),
+    'gflop_per_step': gflop,
     'matrix_product_gflop_per_second': peak,
-    'share_of_peak': gflop * jax.device_count() / per_step / peak,
+    'share_of_peak': gflop / per_step / peak,
   }
   if parallel.is_main():
     print(json.dumps(result), flush=True)
   return result
+
+
+def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState, dict]:
+  """The system, its frozen face network, a fresh state, and a batch of this process's clips."""
+  clips = random_clips(config, parallel.local_batch_size(config.batch_size))
+  encoder, frozen = face_network(config)
+  system = models.build(config, encoder, axis_name=parallel.AXIS)
+  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
+  return system, parallel.replicate(frozen), parallel.replicate(state), clips
+
+
+def step_call(system: System, frozen, state: TrainState, clips: dict) -> Callable[[], None]:
+  """One training step per call, as the loop does it; the state is given up."""
+  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
+
+  def call() -> None:
+    nonlocal state
+    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
+    jax.block_until_ready((state, metrics))
+
+  return call
+
+
+def generator_call(
+  system: System, frozen, state: TrainState, clips: dict, batch: int
+) -> Callable[[], None]:
+  """Clips of so many images per call, on one device, results on the host."""
+  generate = jax.jit(system.generate)
+  variables = parallel.fetch(state.generator.variables)  # a step gives up those of the state
+  variables, frozen = jax.device_put((variables, frozen), jax.local_devices()[0])
+  images, labels = clips['video'][:batch, 0], clips['label'][:batch]
+  return lambda: np.asarray(generate(variables, frozen, images, labels, jax.random.key(0)))
 
 
 def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:
@@ -105,29 +131,10 @@ def count_gflop(system: System, frozen, state, clips: dict[str, np.ndarray]) -> 
   It is made of the step as a GPU would be given it, whose convolutions are single operations, so
   that the count belongs to the network and not to how a CPU goes about it.
   """
-  devices = jax.local_device_count()
-  part = {name: array[: len(array) // devices] for name, array in clips.items()}
   traced = jax.jit(lambda *args: step.train_step(system, *args)).trace(
-    state, frozen, part, jax.random.key(0)
+    state, frozen, clips, jax.random.key(0)
   )
   return traced.lower(lowering_platforms=('cuda',)).cost_analysis()['flops'] / 1e9
-
-
-def time_generator(system: System, variables, frozen, clips: dict[str, np.ndarray]) -> dict:
-  """Median milliseconds of a call with one image, and with a batch of them, results on the host."""
-  generate = jax.jit(system.generate)
-  device = jax.local_devices()[0]
-  variables, frozen = (jax.device_put(parallel.fetch(tree), device) for tree in (variables, frozen))
-  times = {}
-  for batch in sorted({1, len(clips['label']) // jax.local_device_count()}):
-    images, labels = clips['video'][:batch, 0], clips['label'][:batch]
-
-    def call(images=images, labels=labels) -> None:
-      np.asarray(generate(variables, frozen, images, labels, jax.random.key(0)))
-
-    call()
-    times[str(batch)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
-  return times
 
 
 def matrix_product_gflop_per_second(dtype: jnp.dtype) -> float:
@@ -144,20 +151,3 @@ def seconds(f: Callable[[], object]) -> float:
   start = time.perf_counter()
   f()
   return time.perf_counter() - start
-
-
-def reset_peak_memory() -> None:
-  """Linux forgets the most that the process has used so far, compilation included."""
-  if sys.platform == 'linux':
-    pathlib.Path('/proc/self/clear_refs').write_text('5')
-
-
-def measure_peak_memory() -> int:
-  """Bytes."""
-  statistics_ = jax.local_devices()[0].memory_stats()
-  if statistics_:
-    return statistics_['peak_bytes_in_use']
-  if sys.platform == 'linux':
-    status = pathlib.Path('/proc/self/status').read_text()
-    return 1024 * int(status.split('VmHWM:')[1].split()[0])
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -22,9 +22,7 @@ def names() -> list[str]:
   return sorted(path.parent.name for path in FOLDER.glob('*/*_dataset_builder.py'))
 
 
-def builder(
-  config: ml_collections.ConfigDict, *, needed: bool = True
-) -> tfds.core.DatasetBuilder:
+def builder(config: ml_collections.ConfigDict, *, needed: bool = True) -> tfds.core.DatasetBuilder:
   """The builder of `config.dataset`.
 
   `datasets/` is no package (HuggingFace has one of that name): its folders are importable by their

@@ -1,6 +1,9 @@
-"""How the C library gives memory back, which decides the speed of a step on a CPU."""
+"""The process's memory: how the C library gives it back, which decides the speed of a step on a
+CPU, and how much it was."""
 
 import ctypes
+import pathlib
+import resource
 import sys
 
 
@@ -25,6 +28,20 @@ def give_back() -> None:
   libc = _glibc()
   if libc is not None:
     libc.malloc_trim(0)
+
+
+def forget_peak() -> None:
+  """Linux forgets the most that the process has held so far, compilation included."""
+  if sys.platform == 'linux':
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
+
+
+def peak() -> int:
+  """The most that the process has held, in bytes; where it can be forgotten, since then."""
+  if sys.platform == 'linux':
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(status.split('VmHWM:')[1].split()[0])
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _glibc() -> ctypes.CDLL | None:

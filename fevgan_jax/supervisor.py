@@ -71,8 +71,9 @@ def _work(work: Callable[[], int]) -> None:
 
 def _connection_lost(error: BaseException) -> bool:
   """Whether a sum over the processes failed before JAX noticed that one is gone."""
-  words = ('Gloo', 'NCCL', 'onnection')
-  return type(error).__name__ == 'JaxRuntimeError' and any(word in str(error) for word in words)
+  words = ('gloo', 'nccl', 'connection')
+  text = str(error).lower()
+  return type(error).__name__ == 'JaxRuntimeError' and any(word in text for word in words)
 
 
 def _end_with_parent(pipe: int) -> None:

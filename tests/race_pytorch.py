@@ -25,40 +25,22 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
   from fevgan_jax import memory
 
   memory.keep_freed()
-  import functools
-
-  import jax
-  import numpy as np
-
   from configs import base
-  from fevgan_jax import benchmark, conv, identity, models, parallel, step, train
+  from fevgan_jax import benchmark, conv
 
   if stock:
     conv._down_by_products = conv._down_by_xla
     conv._up_by_products = conv._up_by_xla
     conv._kernel_gradient_by_products = conv._kernel_gradient_by_xla
   config = base.get_config()
+  config.batch_size = batch
   config.model.width = config.critic.width = width
-  clips = benchmark.random_clips(config, batch)
-  encoder, frozen = identity.untrained_vgg_face()
-  system = models.build(config, encoder, axis_name=parallel.AXIS)
-  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
-  variables = jax.tree.map(jax.numpy.array, state.generator.variables)
-  frozen, state = parallel.replicate(frozen), parallel.replicate(state)
-  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
-  generate = jax.jit(system.generate)
-
-  def one_step() -> None:
-    nonlocal state
-    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
-    jax.block_until_ready((state, metrics))
-
-  def generator(images: int) -> None:
-    picture, label = clips['video'][:images, 0], clips['label'][:images]
-    np.asarray(generate(variables, frozen, picture, label, jax.random.key(0)))
-
-  calls = {'step': one_step}
-  return calls | {f'generator of {n}': functools.partial(generator, n) for n in {1, batch}}
+  system, frozen, state, clips = benchmark.setting(config)
+  generators = {
+    f'generator of {n}': benchmark.generator_call(system, frozen, state, clips, n)
+    for n in {1, batch}
+  }
+  return {'step': benchmark.step_call(system, frozen, state, clips)} | generators
 
 
 def pytorch_calls(width: int, batch: int) -> dict:
@@ -159,6 +141,8 @@ def pytorch_calls(width: int, batch: int) -> dict:
 def serve(side: str, width: int, batch: int) -> None:
   """Does a call for each name on standard input and answers with its seconds."""
   sys.path.insert(0, str(ROOT))
+  from fevgan_jax import memory
+
   if side == 'pytorch':
     calls = pytorch_calls(width, batch)
   else:
@@ -168,17 +152,13 @@ def serve(side: str, width: int, batch: int) -> None:
   print(time.perf_counter() - warm_up, flush=True)
   for call in calls.values():
     call()
-  if side != 'pytorch':
-    from fevgan_jax import memory
-
-    memory.give_back()
-  pathlib.Path('/proc/self/clear_refs').write_text('5')  # forgets the peak of memory so far
+  memory.give_back()
+  memory.forget_peak()
   for line in sys.stdin:
     start = time.perf_counter()
     calls[line.strip()]()
     print(time.perf_counter() - start, flush=True)
-  status = pathlib.Path('/proc/self/status').read_text()
-  print(1024 * int(status.split('VmHWM:')[1].split()[0]), flush=True)
+  print(memory.peak(), flush=True)
 
 
 def race(sides: list[str], width: int, batch: int, rounds: int) -> dict:

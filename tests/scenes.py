@@ -114,6 +114,14 @@ def builder(name: str):
   return importlib.import_module(f'{name}.{name}_dataset_builder')
 
 
+def config_of(module, manual_dir: pathlib.Path, data_dir: pathlib.Path):
+  """The config of a file in configs/ for files there, with no network that one has to apply for."""
+  config = module.get_config('fevgan,no_identity')
+  config.dataset.data_dir = str(data_dir)
+  config.dataset.manual_dir = str(manual_dir)
+  return config
+
+
 def table(source) -> dict[tuple[str, str, str], np.ndarray]:
   """A prepared split: videos by subject, label and take."""
   return {

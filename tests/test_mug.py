@@ -64,11 +64,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope='module')
 def config(tree, tmp_path_factory):
-  """configs/mug.py on that tree, with a network that nobody has to apply for."""
-  config = mug.get_config('fevgan,no_identity')
-  config.dataset.data_dir = str(tmp_path_factory.mktemp('tfds'))
-  config.dataset.manual_dir = str(tree)
-  return config
+  return scenes.config_of(mug, tree, tmp_path_factory.mktemp('tfds'))
 
 
 @pytest.fixture(scope='module')

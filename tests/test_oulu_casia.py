@@ -48,10 +48,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope='module')
 def config(tree, tmp_path_factory):
-  config = oulu_casia.get_config('fevgan,no_identity')
-  config.dataset.data_dir = str(tmp_path_factory.mktemp('tfds'))
-  config.dataset.manual_dir = str(tree)
-  return config
+  return scenes.config_of(oulu_casia, tree, tmp_path_factory.mktemp('tfds'))
 
 
 def test_every_sequence_is_kept_or_refused(config):

@@ -37,10 +37,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope='module')
 def config(tree, tmp_path_factory):
-  config = own_clips.get_config('fevgan,no_identity')
-  config.dataset.data_dir = str(tmp_path_factory.mktemp('tfds'))
-  config.dataset.manual_dir = str(tree)
-  return config
+  return scenes.config_of(own_clips, tree, tmp_path_factory.mktemp('tfds'))
 
 
 def test_clips_of_any_form_are_kept_or_refused(config, caplog):

@@ -9,35 +9,29 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
+from fevgan_jax.faces import builder
 from synthetic_faces import clips, expression
 
 FIRST_TEST_SEED = 1_000_000  # people of the test split count from here, those of train from 0
 
 
 @dataclasses.dataclass(kw_only=True)
-class Config(tfds.core.BuilderConfig):
+class Config(builder.Config):
   """How much to render.
 
   Attributes:
     train_people, test_people: how many; nobody is in both splits, whichever configs are mixed.
     takes: of each of the six expressions by each person.
-    size: side of the square frames in pixels.
-    frames: per clip, from the neutral face to the apex; at least 2.
-    processes: that render; None for one per core. The data do not depend on it.
   """
   train_people: int
   test_people: int
   takes: int = 1
-  size: int = 64
-  frames: int = 32
-  processes: int | None = None
 
   def __post_init__(self):
-    for name in ('train_people', 'test_people', 'takes', 'size'):
+    super().__post_init__()
+    for name in ('train_people', 'test_people', 'takes'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
-    if self.frames < 2:
-      raise ValueError(f'frames is {self.frames}, expected at least 2: neutral face and apex')
     if self.train_people > FIRST_TEST_SEED:
       raise ValueError(f'train_people is {self.train_people}, expected at most {FIRST_TEST_SEED}: '
                        'later seeds are the people of the test split')
