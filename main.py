@@ -1,10 +1,11 @@
 """FEV-GAN: from one neutral face and an expression label to a video.
 
     python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode MODE] [--workdir DIR] [--config.KEY=V]
+    python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
     python main.py --mode generate --image PHOTO [--expression all] [--workdir DIR] [--output DIR]
 
-Modes: train (the default), prepare, evaluate, generate, benchmark. Several processes: --coordinator
-HOST:PORT --processes N --process I, or auto. configs/base.py explains the keys, README.md the rest.
+Modes: train (the default), prepare, evaluate, compare, generate, benchmark. configs/base.py holds
+every key, README.md explains the rest, several processes (--coordinator) among it.
 """
 
 import logging as python_logging
@@ -17,7 +18,7 @@ def run(argv: list[str]) -> None:
   from fevgan_jax import command_line
 
   options = command_line.parse(argv)
-  from fevgan_jax import benchmark, data, evaluate, generate, parallel, train
+  from fevgan_jax import benchmark, compare, data, evaluate, generate, parallel, train
 
   if options.coordinator:
     parallel.initialize(options.coordinator, options.processes, options.process)
@@ -27,17 +28,17 @@ def run(argv: list[str]) -> None:
     train.train(options.config, options.workdir)
   elif options.mode == 'evaluate':
     evaluate.evaluate(options.config, options.workdir)
+  elif options.mode == 'compare':
+    compare.compare(options.config, options.workdirs, options.output)
   elif options.mode == 'benchmark':
     benchmark.benchmark(options.config)
   elif options.mode == 'generate':
-    generate.generate(
-      options.config, options.named_workdir, options.image, options.expression, options.output
-    )
+    where = options.named_workdir, options.image, options.expression, options.output
+    generate.generate(options.config, *where)
 
 
 def set_up_logging() -> None:
-  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax, which tells a
-  dozen times what checkpoint.py tells once."""
+  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax's many."""
   from absl import flags, logging
 
   flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too

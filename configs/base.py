@@ -71,7 +71,13 @@ def get_config() -> ml_collections.ConfigDict:
   config.sample_every = 500  # steps between sheets of generated clips
   config.checkpoint_every = 200  # steps
   config.checkpoints_kept = 2  # the newest ones
-  config.eval_batch_size = 8
+
+  config.evaluation = evaluation = ml_collections.ConfigDict()
+  # which face network measures ACD and ACD-I: 'sface', 'dlib', 'openface' (the paper's, section
+  # 4.3) or 'auto': never the one that training used
+  evaluation.face_network = 'auto'
+  evaluation.weights = ''  # the weight file of 'openface', nn4.small2.v1.t7
+  evaluation.batch_size = 8  # clips at once
   return config
 
 

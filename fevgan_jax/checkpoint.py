@@ -3,11 +3,13 @@ items. The main process alone reads and writes them; nothing in them depends on 
 devices or processes."""
 
 import errno
+import json
 import os
 import pathlib
 import shutil
 from typing import Any
 
+import flax.traverse_util
 import jax
 import ml_collections
 import orbax.checkpoint as ocp
@@ -17,6 +19,8 @@ from fevgan_jax import parallel
 from fevgan_jax.errors import UserError
 from fevgan_jax.state import TrainState
 
+# Where things lie on a machine: may differ between the processes of a run.
+PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights')
 ITEMS = ('generator', 'critics', 'data', 'config')
 
 
@@ -174,16 +178,28 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
 def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
   """The config that the checkpoint was trained with, but for what belongs to this machine: where
   things lie, and the precision to compute in. Keys that are younger than the checkpoint have the
-  values that they have now."""
+  values that they have now, and so has what is to be measured."""
   restored = ml_collections.ConfigDict(config.to_dict())
   restored.update(saved)
   restored.precision = config.precision
   restored.dataset.data_dir = config.dataset.data_dir
   restored.dataset.manual_dir = config.dataset.manual_dir
-  restored.eval_batch_size = config.eval_batch_size
+  restored.evaluation = config.evaluation
   if config.identity.weights:
     restored.identity.weights = config.identity.weights
   return restored
+
+
+def without_places(config: ml_collections.ConfigDict) -> str:
+  """What a run is: the config as text, without where things lie and what is to be measured."""
+  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  return json.dumps(
+    {
+      key: flat[key]
+      for key in sorted(flat)
+      if key not in PLACES and not key.startswith('evaluation.')
+    }
+  )
 
 
 def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:

@@ -14,7 +14,9 @@ from ml_collections import config_flags
 from fevgan_jax import models
 from fevgan_jax.errors import UserError
 
-MODES = ('train', 'prepare', 'evaluate', 'generate', 'benchmark')
+MODES = ('train', 'prepare', 'evaluate', 'compare', 'generate', 'benchmark')
+OUTPUTS = {'generate': 'generated', 'compare': 'comparison'}  # folders, if none is named
+COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'synthetic_faces.py'
 
 
@@ -29,7 +31,8 @@ class Options:
     named_workdir: the same, or None where the user named none.
     image: a photograph, in mode generate.
     expression: a label or 'all', in mode generate.
-    output: a folder, in mode generate.
+    output: a folder, in modes generate and compare.
+    workdirs: of the runs to compare.
     coordinator: HOST:PORT or 'auto' in a run of several processes, else empty.
     processes: their number; None unless HOST:PORT was given.
     process: which one is this; None unless HOST:PORT was given.
@@ -42,6 +45,7 @@ class Options:
   image: str
   expression: str
   output: pathlib.Path
+  workdirs: list[pathlib.Path]
   coordinator: str
   processes: int | None
   process: int | None
@@ -70,7 +74,8 @@ def parse(argv: list[str]) -> Options:
     flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
     flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
     flags.DEFINE_string('expression', 'all', 'what the face shall show', flag_values=values)
-    flags.DEFINE_string('output', 'generated', 'folder for what is generated', flag_values=values)
+    flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
+    flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
     flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)
     flags.DEFINE_integer('processes', None, 'of this run', lower_bound=1, flag_values=values)
     flags.DEFINE_integer('process', None, 'which is this', lower_bound=0, flag_values=values)
@@ -80,15 +85,11 @@ def parse(argv: list[str]) -> Options:
     raise UserError(_explain(error, chosen)) from error
   if config.system not in models.NAMES:
     raise UserError(f"no system '{config.system}': expected one of {', '.join(models.NAMES)}")
-  for key in (
-    'log_every',
-    'sample_every',
-    'checkpoint_every',
-    'checkpoints_kept',
-    'eval_batch_size',
-  ):
-    if config[key] < 1:
-      raise UserError(f'config.{key}: {config[key]}, expected at least 1')
+  counts = {key: config[key] for key in COUNTS}
+  counts['evaluation.batch_size'] = config.evaluation.batch_size
+  for key, value in counts.items():
+    if value < 1:
+      raise UserError(f'config.{key}: {value}, expected at least 1')
   if len(rest) > 1:
     raise UserError(f"'{rest[1]}': expected only flags, such as --mode train")
   _check_processes(values)
@@ -98,7 +99,11 @@ def parse(argv: list[str]) -> Options:
   if values.mode == 'generate':
     if not values.image:
       raise UserError('--mode generate: --image is missing: give a photograph with a face')
-    _check_writable(pathlib.Path(values.output).expanduser())
+  if values.mode == 'compare' and not values.workdirs:
+    raise UserError('--mode compare: --workdirs is missing: give runs, as --workdirs runs/a,runs/b')
+  output = pathlib.Path(values.output or OUTPUTS.get(values.mode, '')).expanduser()
+  if values.mode in OUTPUTS:
+    _check_writable(output)
   return Options(
     values.mode,
     config,
@@ -106,7 +111,8 @@ def parse(argv: list[str]) -> Options:
     workdir if values.workdir else None,
     os.path.expanduser(values.image),
     values.expression,
-    pathlib.Path(values.output).expanduser(),
+    output,
+    [pathlib.Path(workdir).expanduser() for workdir in values.workdirs],
     values.coordinator,
     values.processes,
     values.process,

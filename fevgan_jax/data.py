@@ -112,14 +112,19 @@ def train_batches(
   return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
 
 
-def test_batches(source, batch_size: int) -> Iterator[tuple[Mapping[str, np.ndarray], int]]:
-  """All clips once and in order. The last batch is filled up with its first clip, so that one
-  shape is compiled.
+def test_batches(source, batch_size: int) -> Iterator[tuple[int, Mapping[str, np.ndarray], int]]:
+  """All clips once and in order: the number of the first clip, and `test_batch` from there."""
+  for start in range(0, len(source), batch_size):
+    yield start, *test_batch(source, start, batch_size)
 
-  Yields:
+
+def test_batch(source, start: int, batch_size: int) -> tuple[Mapping[str, np.ndarray], int]:
+  """The clips from `start` on. A last batch is filled up with its first clip, so that one shape is
+  compiled.
+
+  Returns:
     A batch with every feature of the data set, and how many of its clips count.
   """
-  for start in range(0, len(source), batch_size):
-    clips = [source[i] for i in range(start, min(start + batch_size, len(source)))]
-    filled = clips + clips[:1] * (batch_size - len(clips))
-    yield {key: np.stack([clip[key] for clip in filled]) for key in clips[0]}, len(clips)
+  clips = [source[i] for i in range(start, min(start + batch_size, len(source)))]
+  filled = clips + clips[:1] * (batch_size - len(clips))
+  return {key: np.stack([clip[key] for clip in filled]) for key in clips[0]}, len(clips)

@@ -1,158 +1,180 @@
-"""Generates the test split from its first frames, measures it beside two anchors, and tabulates."""
+"""Measures a checkpoint on people that it has not seen, beside four anchors, and tabulates."""
 
-import functools
+import hashlib
 import json
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
-from fevgan_jax import checkpoint, data, media, models
+from fevgan_jax import checkpoint, data, judges, media, trained
 from fevgan_jax.expressions import EXPRESSIONS, NUM_LABELS
-from fevgan_jax.metrics import image
+from fevgan_jax.measurement import ROWS, Measured, measure
+from fevgan_jax.metrics import bootstrap, content_distance, face_networks, frechet
+from fevgan_jax.trained import TrainedGenerator
 
-# What is measured against the real clip: the generated one, and two anchors without which a number
-# means little.
-ROWS = {
-  'generated': 'the generated clip',
-  'still': 'the input frame, repeated',
-  'other_label': 'a real clip of the same person with another label',
+# What tables show of it, with the format of a number.
+COLUMNS = {
+  'psnr': ('PSNR (dB)', '.2f'),
+  'ssim': ('SSIM', '.3f'),
+  'acd': ('ACD', '.3f'),
+  'acd_i': ('ACD-I', '.3f'),
+  'expression': ('label seen', '.1%'),
+  'motion': ('motion', '.0%'),
+  'frechet': ('Fréchet', '.1f'),
 }
-METRICS = {'psnr': 'PSNR (dB)', 'ssim': 'SSIM'}
+PROTOCOL = {
+  'psnr': 'dB to the real clip, pixels in [0, 1]; mean over frames 1 to the last, then over clips',
+  'psnr_batch': 'as ImaGINator: of one mean squared error over all frames of a batch; mean over '
+  'batches of {batch_size} clips in the order of the split',
+  'ssim': 'to the real clip; 11x11 Gaussian, sigma 1.5, valid window; over frames as psnr',
+  'acd': 'L2 distance of {network} features of consecutive frames; acd_all: of all pairs of '
+  'frames; _squared: of squared distances',
+  'acd_i': 'the same between the input image and every frame',
+  'expression': 'share of clips in which a classifier, trained on the real training clips, sees '
+  'the label that was asked for',
+  'motion': 'displacement of pixels from the first frame (optical flow), over the real clips\'',
+  'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
+  'training clips',
+  'noise': 'where a system draws any: key 0, folded with the number of a batch\'s first clip',
+  'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
+}
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   """Measures the newest checkpoint on every clip of the test split.
 
-  PSNR and SSIM are means over frames 1 to the last: frame 0 is the input. Leaves evaluation.json,
-  samples/test.png and samples/test.gif in `workdir`.
+  Leaves evaluation.json, samples/test.png, test.gif and test_apex.png in `workdir`: a function of
+  checkpoint, data and config.
 
   Returns:
     What evaluation.json holds.
   """
-  variables, saved, step = checkpoint.restore_generator(workdir)
-  config = checkpoint.restored_config(config, saved)
+  generator = trained.load(config, workdir)
+  config, batch_size = generator.config, generator.config.evaluation.batch_size
+  network = face_networks.load(
+    face_networks.choose(config.evaluation.face_network, config.identity.network),
+    config.evaluation.weights,
+  )
   builder = data.prepare(config)
   source = builder.as_data_source('test')
-  encoder, frozen = models.load_identity(config)
-  system = models.build(config, encoder)
-  generate = jax.jit(functools.partial(system.generate, variables, frozen))
-  others = OtherLabel(source)
-
-  clips = []
-  for start, (batch, count) in enumerate(
-    tqdm(
-      data.test_batches(source, config.eval_batch_size),
-      unit='batch',
-      disable=None,
-      total=-(-len(source) // config.eval_batch_size),
-    )
-  ):
-    real, label = batch['video'], batch['label']
-    first = start * config.eval_batch_size
-    candidates = {
-      'generated': generate(real[:, 0], label, jax.random.fold_in(jax.random.key(0), start)),
-      'still': np.repeat(real[:, :1], real.shape[1], axis=1),
-      'other_label': others.batch(first, count, len(real)),
-    }
-    scores = {
-      row: jax.device_get(measure(real, candidate)) for row, candidate in candidates.items()
-    }
-    for i in range(count):
-      clips.append(
-        {
-          'subject': batch['subject'][i].decode(),
-          'take': batch['take'][i].decode(),
-          'label': EXPRESSIONS[label[i]],
-          **{
-            row: {metric: float(score[metric][i]) for metric in METRICS}
-            for row, score in scores.items()
-          },
-        }
-      )
-
+  judged_by = judges.of_dataset(builder, network, batch_size)
+  measured = measure(generator.generate, source, judged_by, batch_size)
+  facts, values, traits = measured
+  every = np.ones(len(facts.labels), bool)
+  mean = summary(measured, every, batch_size)
+  reference = judged_by.training_features
+  for row in mean:
+    distance = frechet.frechet_distance(traits[row].features[measured.there(row)], reference)
+    mean[row]['frechet'] = {'value': distance, 'interval': None}
+  words = {'network': network.name, 'batch_size': batch_size, 'train': len(reference)}
+  words |= {'clips': len(every), 'level': bootstrap.LEVEL, 'draws': bootstrap.DRAWS}
   result = {
     'system': config.system,
+    'config_hash': hashlib.sha256(checkpoint.without_places(config).encode()).hexdigest()[:12],
+    'step': generator.step,
     'dataset': builder.info.full_name,
     'split': 'test',
-    'step': step,
-    'clips': len(clips),
-    'people': len({clip['subject'] for clip in clips}),
-    'protocol': 'per frame on [0, 1], mean over frames 1 to the last, then over clips; '
-    'SSIM 11x11 Gaussian, sigma 1.5, valid window',
-    'mean': {row: mean_scores(clips, row) for row in ROWS},
+    'clips': len(every),
+    'people': len(set(facts.people)),
+    'batch_size': batch_size,
+    'face_network': network.name,
+    'face_network_auc': content_distance.same_person_auc(
+      traits['real'].embedding, traits['real'].embedding[:, 0], facts.people
+    ),
+    'protocol': {name: text.format(**words) for name, text in PROTOCOL.items()},
+    'mean': mean,
     'by_label': {
-      name: {row: mean_scores([c for c in clips if c['label'] == name], row) for row in ROWS}
-      for name in EXPRESSIONS
-      if any(clip['label'] == name for clip in clips)
+      name: summary(measured, facts.labels == i, batch_size)
+      for i, name in enumerate(EXPRESSIONS)
+      if i in facts.labels
     },
-    'per_clip': clips,
+    'per_clip': [
+      {'subject': facts.people[i], 'take': facts.takes[i], 'label': EXPRESSIONS[facts.labels[i]]}
+      | {
+        row: {metric: float(x[i]) for metric, x in values[row].items()}
+        | {'label_seen': EXPRESSIONS[traits[row].label[i]]}
+        for row in ROWS
+        if measured.there(row)[i]
+      }
+      for i in range(len(every))
+    ],
   }
   with media.replacing(workdir / 'evaluation.json') as temporary:
-    pathlib.Path(temporary).write_text(json.dumps(result, indent=1) + '\n')
-  write_samples(generate, source, workdir / 'samples')
-  logging.info(
-    'step %d on %d clips of %d unseen people\n%s',
-    step,
-    result['clips'],
-    result['people'],
-    table(result),
-  )
+    pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
+  write_samples(generator, source, workdir / 'samples')
+  logging.info('%s', report(result))
   return result
 
 
-@jax.jit
-def measure(real: jax.Array, candidate: jax.Array) -> dict[str, jax.Array]:
-  """PSNR and SSIM of clips uint8 [batch, time, height, width, 3], without the first frame: [batch]
-  each."""
-  real, candidate = (clip[:, 1:].astype(jnp.float32) / 255 for clip in (real, candidate))
-  return {'psnr': image.clip_psnr(real, candidate), 'ssim': image.ssim(real, candidate).mean(-1)}
+def summary(measured: Measured, chosen: np.ndarray, batch_size: int) -> dict:
+  """Means by row and metric, {'value', 'interval'}, of the chosen clips, bool [clips]; without rows
+  that have no clip."""
+  result = {}
+  for row, metrics in measured.values.items():
+    of_row = chosen & measured.there(row)
+    if not of_row.any():
+      continue
+    people = measured.facts.people[of_row]
+    result[row] = {
+      name: mean_of(x[of_row], people)
+      for name, x in metrics.items()
+      if name not in ('mse', 'travel')
+    }
+    real_travel = measured.values['real']['travel'][of_row]
+    result[row]['motion'] = mean_of(metrics['travel'][of_row], people, real_travel)
+    if 'mse' in metrics:
+      mse = metrics['mse'][of_row]
+      batches = np.split(mse, range(batch_size, len(mse), batch_size))
+      psnr = np.mean([-10 * np.log10(max(batch.mean(), 1e-10)) for batch in batches])
+      result[row]['psnr_batch'] = {'value': float(psnr), 'interval': None}
+  return result
 
 
-class OtherLabel:
-  """For each clip of a split, a real clip of the same person with the next label that this person
-  has."""
-
-  def __init__(self, source):
-    self._source = source
-    keys = [
-      (clip['subject'], int(clip['label'])) for clip in (source[i] for i in range(len(source)))
-    ]
-    first = {key: i for i, key in reversed(list(enumerate(keys)))}
-    self._other = [
-      next(
-        first[subject, (label + k) % NUM_LABELS]
-        for k in range(1, NUM_LABELS + 1)
-        if (subject, (label + k) % NUM_LABELS) in first
-      )
-      for subject, label in keys
-    ]
-
-  def batch(self, start: int, count: int, size: int) -> np.ndarray:
-    """uint8 [size, time, height, width, 3] for clips start to start + count, filled up as
-    `data.test_batches`."""
-    videos = [self._source[self._other[i]]['video'] for i in range(start, start + count)]
-    return np.stack(videos + videos[:1] * (size - count))
+def mean_of(values: np.ndarray, people: np.ndarray, weights: np.ndarray | None = None) -> dict:
+  """The mean of clips, or the ratio of two, and how far it can be trusted."""
+  total = len(values) if weights is None else weights.sum()
+  return {
+    'value': float(values.sum() / total),
+    'interval': bootstrap.interval(values, people, weights),
+  }
 
 
-def mean_scores(clips: list[dict], row: str) -> dict[str, float]:
-  return {metric: float(np.mean([clip[row][metric] for clip in clips])) for metric in METRICS}
-
-
-def table(result: dict) -> str:
-  """The means as text."""
-  lines = [f'{"":52}' + ''.join(f'{title:>12}' for title in METRICS.values())]
-  for row, title in ROWS.items():
-    scores = result['mean'][row]
-    lines.append(f'{title:52}{scores["psnr"]:12.2f}{scores["ssim"]:12.3f}')
+def report(result: dict) -> str:
+  """The table as text, and what is known of the judges."""
+  width = max(map(len, ROWS.values())) + 2
+  lines = [
+    f'step {result["step"]} on {result["clips"]} clips of {result["people"]} unseen people',
+    ' ' * width + ''.join(f'{title:>16}' for title, _ in COLUMNS.values()),
+  ]
+  for row in result['mean']:
+    cells = [cell(result['mean'][row].get(metric), style) for metric, (_, style) in COLUMNS.items()]
+    lines.append(f'{ROWS[row]:{width}}' + ''.join(f'{text:>16}' for text in cells))
+  auc = result['face_network_auc']
+  lines.append(
+    f'± is half of the {bootstrap.LEVEL:.0%} interval over people. ACD, ACD-I: '
+    + result['face_network']
+    + ('' if auc is None else f', which tells these people apart with an AUC of {auc:.3f}')
+  )
   return '\n'.join(lines)
 
 
-def write_samples(generate, source, folder: pathlib.Path, people: int = 3) -> None:
+def cell(entry: dict | None, style: str) -> str:
+  """'25.43 ±0.31' of {'value', 'interval'}; '-' of nothing."""
+  if entry is None:
+    return '-'
+  text = format(entry['value'], style)
+  if entry['interval'] is None:
+    return text
+  low, high = entry['interval']
+  return f'{text} ±{format((high - low) / 2, style)}'
+
+
+def write_samples(
+  generator: TrainedGenerator, source, folder: pathlib.Path, people: int = 3
+) -> None:
   """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
   clips; test_apex.png, its last frame."""
   clips = {}
@@ -165,8 +187,8 @@ def write_samples(generate, source, folder: pathlib.Path, people: int = 3) -> No
   real = np.stack([[clips[name][label] for label in range(NUM_LABELS)] for name in names])
   inputs = np.repeat(real[:, 0, 0], NUM_LABELS, axis=0)
   labels = np.tile(np.arange(NUM_LABELS), len(names))
-  generated = np.asarray(generate(inputs, labels, jax.random.key(0)))
-  rows = [f'{name}\n{expression}' for name in names for expression in EXPRESSIONS]
+  generated = np.asarray(generator.generate(inputs, labels, jax.random.key(0)))
+  rows = [f'{name}\n{label}' for name in names for label in EXPRESSIONS]
   media.write_png(folder / 'test.png', media.sheet(generated, rows, inputs=inputs))
   pairs = np.stack([real, generated.reshape(real.shape)], axis=1).reshape(-1, *real.shape[1:])
   rows = [f'{name}\n{kind}' for name in names for kind in ('real', 'generated')]

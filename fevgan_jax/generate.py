@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from fevgan_jax import checkpoint, media, models, pretrained
+from fevgan_jax import media, trained
 from fevgan_jax.errors import UserError
 from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import detect
@@ -42,21 +42,12 @@ def generate(
     )
   chosen = EXPRESSIONS if expression == 'all' else (expression,)
   face = detect.face(photograph)
-  if workdir is None:
-    variables, saved = pretrained.load()
-  else:
-    variables, saved, _ = checkpoint.restore_generator(workdir)
+  generator = trained.load(config, workdir)
   output.mkdir(parents=True, exist_ok=True)
   media.write_png(output / 'input.png', face)
-  config = checkpoint.restored_config(config, saved)
-  encoder, frozen = models.load_identity(config)
-  system = models.build(config, encoder)
   labels = np.array([EXPRESSIONS.index(name) for name in chosen])
-  clips = np.asarray(
-    jax.jit(system.generate)(
-      variables, frozen, np.stack([face] * len(chosen)), labels, jax.random.key(0)
-    )
-  )
+  images = np.stack([face] * len(chosen))
+  clips = np.asarray(generator.generate(images, labels, jax.random.key(0)))
 
   files = [output / 'input.png']
   for name, clip in zip(chosen, clips):
@@ -66,7 +57,7 @@ def generate(
     media.write_png(files[-1], media.sheet(clip[None], [name], inputs=face[None]))
   if expression == 'all':
     files += [output / 'all.png', output / 'all.gif']
-    media.write_png(files[-2], media.sheet(clips, chosen, inputs=np.stack([face] * len(chosen))))
+    media.write_png(files[-2], media.sheet(clips, chosen, inputs=images))
     media.write_gif(files[-1], media.grid(clips[None], [''], chosen))
   logging.info('wrote %s', ', '.join(map(str, files)))
   return files

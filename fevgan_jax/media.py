@@ -6,6 +6,7 @@ its name only when it is complete.
 """
 
 import contextlib
+import io
 import os
 import subprocess
 import tempfile
@@ -133,6 +134,17 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
         input=np.ascontiguousarray(clip).data, check=True, capture_output=True)
 
 
+def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:
+  """uint8 [time, height, width, 3] as an animation that repeats for ever, for a page's own text."""
+  _check(clip, rank=4)
+  frames = [Image.fromarray(frame) for frame in clip]
+  file = io.BytesIO()
+  frames[0].save(
+      file, format='WEBP', save_all=True, append_images=frames[1:], duration=round(1000 / fps),
+      loop=0, quality=85)
+  return file.getvalue()
+
+
 def sheet(
     clips: np.ndarray,
     names: Sequence[str],
@@ -207,7 +219,7 @@ def _page(
     return int(right - left), int(bottom - top)
 
   left = max(extent(name)[0] for name in names) + 2 * gap
-  top = extent('Ag')[1] + 3 * gap
+  top = max(extent(title)[1] for title in ('Ag', *titles)) + 3 * gap
   width = max(width, *(extent(title)[0] + gap for title in titles))
   page = Image.new(
       'RGB', (left + columns * (width + gap), top + rows * (height + gap)), 'white')
@@ -217,7 +229,7 @@ def _page(
     draw.multiline_text((left - gap, middle), name, 'black', font, anchor='rm', align='right')
   for column, title in enumerate(titles):
     middle = left + column * (width + gap) + width // 2
-    draw.text((middle, top - gap), title, 'black', font, anchor='md')
+    draw.multiline_text((middle, top - gap), title, 'black', font, anchor='md', align='center')
   pages = repeat(np.asarray(page), 'h w c -> t h w c', t=clips.shape[2]).copy()
   for row in range(rows):
     for column in range(columns):

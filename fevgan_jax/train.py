@@ -21,17 +21,15 @@ from fevgan_jax.journal import Journal, draw
 from fevgan_jax.state import TrainState
 from fevgan_jax.system import System
 
-# Where things lie on a machine: may differ between the processes of a run.
-PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights')
 # A run may be continued with other values of these; any other change needs a new workdir.
 MAY_CHANGE = (
-  *PLACES,
+  *checkpoint.PLACES,
   'epochs',
   'log_every',
   'sample_every',
   'checkpoint_every',
   'checkpoints_kept',
-  'eval_batch_size',
+  'eval_batch_size',  # the key's name in older runs
 )
 
 
@@ -56,7 +54,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: data.prepare(config))
   source = builder.as_data_source('train')
-  parallel.check_same(f'{without_places(config)} {len(source)}')
+  parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
   last_step = max(1, round(config.epochs * len(source) / config.batch_size))
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   batches = data.train_batches(source, config, part)
@@ -113,12 +111,6 @@ def create_state(
   return jax.jit(create)(frozen, batch, jax.random.key(config.seed))
 
 
-def without_places(config: ml_collections.ConfigDict) -> str:
-  """What must be the same in all processes of a run."""
-  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
-  return json.dumps({key: value for key, value in flat.items() if key not in PLACES})
-
-
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """Writes config.json, and refuses to continue a run with another config.
 
@@ -132,7 +124,8 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
       for tree in (json.loads(path.read_text()), config)
     )
     for key in sorted(old.keys() | new.keys()):
-      if key not in MAY_CHANGE and old.get(key) != new.get(key):
+      may_change = key in MAY_CHANGE or key.startswith('evaluation.')
+      if not may_change and old.get(key) != new.get(key):
         raise UserError(
           f'{workdir}: holds a run with config.{key} = {old.get(key)!r}, not {new.get(key)!r}: '
           'name another --workdir, or give the same value'

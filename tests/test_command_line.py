@@ -63,7 +63,7 @@ MISTAKES = {
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): "no key 'nothing'",
   ('--config.batch_size=many',): 'batch_size=many',
-  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|generate|benchmark>',
+  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|compare|generate|benchmark>',
   ('--epochs=3',): "Unknown command line flag 'epochs'",
   ('train',): "'train': expected only flags",
   ('--mode', 'generate'): '--image is missing',

@@ -1,6 +1,8 @@
-"""Writes VGG-Face weights in the layouts of the published files, by hand where no library does.
+"""Writes weights of face networks in the layouts of the published files, by hand where no library
+does: VGG-Face's, and OpenFace's at the end.
 
-`weights` is always {layer: (kernel [3, 3, in, out] for RGB, bias [out])} in the network's order.
+`weights` is always VGG-Face's {layer: (kernel [3, 3, in, out] for RGB, bias [out])}, in the
+network's order.
 """
 
 import pickle
@@ -12,6 +14,7 @@ import numpy as np
 import scipy.io
 
 from fevgan_jax.identity import vgg_face
+from fevgan_jax.identity.torch7_file import Module
 
 
 def random():
@@ -206,3 +209,177 @@ def _state_dict_pickle(arrays, legacy=False):
     items += (text(name) + b'ctorch._utils\n_rebuild_tensor_v2\n(' + storage + number(0)
               + numbers(array.shape) + numbers(strides) + b'\x89' + dictionary + b'tR')
   return b'\x80\x02' + dictionary + b'(' + items + b'u.'
+
+
+def openface(path, network=None):
+  """nn4.small2.v1.t7 with random weights, or another network of Torch modules."""
+  with open(path, 'wb') as file:
+    _Torch7Modules(file, '<q').value(network or nn4_small2())
+
+
+class _Torch7Modules(_Torch7):
+  """Any `torch7_file.Module`: fields in their order, tuples as torch.LongStorage."""
+
+  def __init__(self, file, long):
+    super().__init__(file, long)
+    self.written = {}
+
+  def value(self, value):
+    if isinstance(value, Module) and id(value) in self.written:
+      self.put('<ii', 4, self.written[id(value)])
+    elif isinstance(value, Module):
+      self.begin_torch(value.name)
+      self.written[id(value)] = self.index
+      self.value(value.fields)
+    elif isinstance(value, dict):
+      self.begin_table(len(value))
+      for key, item in value.items():
+        self.key(key)
+        self.value(item)
+    elif isinstance(value, tuple):
+      self.begin_torch('torch.LongStorage')
+      self.put(f'<q{len(value)}q', len(value), *value)
+    elif isinstance(value, np.ndarray) and not value.size:
+      self.begin_torch('torch.FloatTensor')
+      self.put('<iqi', 0, 1, 0)  # no dimensions, the first element, no storage
+    elif isinstance(value, np.ndarray):
+      self.tensor(value)
+    elif isinstance(value, bool):
+      self.put('<ii', 5, value)
+    else:
+      self.key(value)
+
+
+def module(name, modules=(), **fields):
+  """A module as torch.save writes it: in evaluation, with buffers that are empty before a pass."""
+  children = {'modules': dict(enumerate(modules, start=1))} if modules else {}
+  return Module(
+    f'nn.{name}',
+    {
+      '_type': 'torch.FloatTensor',
+      'train': False,
+      **children,
+      **fields,
+      'output': np.zeros(0, np.float32),
+    },
+  )
+
+
+def nn4_small2():
+  """OpenFace's network, models/openface/nn4.small2.def.lua, with random weights."""
+  rng = np.random.default_rng(0)
+  normal = lambda *shape, scale=0.1: rng.standard_normal(shape, np.float32) * scale  # noqa: E731
+
+  def convolution(inputs, outputs, size, stride=1, pad=0, matrices=False):
+    weight = normal(outputs, inputs, size, size, scale=(2 / (inputs * size**2)) ** 0.5)
+    statistics = {'running_mean': normal(outputs), 'running_var': 1 + 0.5 * rng.random(outputs)}
+    statistics['running_var'] = statistics['running_var'].astype(np.float32)
+    return [
+      module(
+        f'SpatialConvolution{"MM" if matrices else ""}',
+        weight=weight.reshape(outputs, -1) if matrices else weight,
+        bias=normal(outputs),
+        nInputPlane=inputs,
+        nOutputPlane=outputs,
+        kW=size,
+        kH=size,
+        dW=stride,
+        dH=stride,
+        padW=pad,
+        padH=pad,
+      ),
+      module(
+        'SpatialBatchNormalization',
+        **statistics,
+        weight=1 + normal(outputs),
+        bias=normal(outputs),
+        eps=1e-5,
+        momentum=0.1,
+        affine=True,
+      ),
+      module('ReLU', inplace=False, threshold=0, val=0),
+    ]
+
+  def pooling(kind, size, stride, pad=0, **fields):
+    return module(
+      f'Spatial{kind}Pooling',
+      kW=size,
+      kH=size,
+      dW=stride,
+      dH=stride,
+      padW=pad,
+      padH=pad,
+      ceil_mode=False,
+      **fields,
+    )
+
+  def max_pooling(pad=0):
+    return pooling('Max', 3, 2, pad, indices=np.zeros(0, np.float32))
+
+  def lp_pooling():
+    mean = pooling('Average', 3, 3, count_include_pad=True, divide=True)
+    return module(
+      'SpatialLPPooling',
+      [
+        module('Square'),
+        mean,
+        module('MulConstant', constant_scalar=9, inplace=False),
+        module('Sqrt', eps=0),
+      ],
+      kW=3,
+      kH=3,
+      dW=3,
+      dH=3,
+    )
+
+  def normalization():
+    return module('SpatialCrossMapLRN', size=5, alpha=0.0001, beta=0.75, k=1)
+
+  def inception(inputs, kernels, pool, projected=0, direct=0):
+    """Columns: (size, reduced, outputs, stride) of kernels, the pool, and one of 1x1."""
+    columns = [
+      convolution(inputs, reduced, 1) + convolution(reduced, outputs, size, stride, size // 2)
+      for size, reduced, outputs, stride in kernels
+    ]
+    columns.append([pool, *(convolution(inputs, projected, 1) if projected else [])])
+    if direct:
+      columns.append(convolution(inputs, direct, 1))
+    concat = module(
+      'DepthConcat', [module('Sequential', column) for column in columns], dimension=2, size=()
+    )
+    return module(
+      'Inception',
+      [concat],
+      inputSize=inputs,
+      batchNorm=True,
+      padding=True,
+      transfer=module('ReLU', inplace=False, threshold=0, val=0),
+      pool=pool,
+      module=concat,
+    )
+
+  return module(
+    'Sequential',
+    [
+      *convolution(3, 64, 7, 2, 3, matrices=True),
+      max_pooling(pad=1),
+      normalization(),
+      *convolution(64, 64, 1, matrices=True),
+      *convolution(64, 192, 3, 1, 1, matrices=True),
+      normalization(),
+      max_pooling(pad=1),
+      inception(192, [(3, 96, 128, 1), (5, 16, 32, 1)], max_pooling(), 32, 64),
+      inception(256, [(3, 96, 128, 1), (5, 32, 64, 1)], lp_pooling(), 64, 64),
+      inception(320, [(3, 128, 256, 2), (5, 32, 64, 2)], max_pooling()),
+      inception(640, [(3, 96, 192, 1), (5, 32, 64, 1)], lp_pooling(), 128, 256),
+      inception(640, [(3, 160, 256, 2), (5, 64, 128, 2)], max_pooling()),
+      inception(1024, [(3, 96, 384, 1)], lp_pooling(), 96, 256),
+      module('Reshape', size=(736, 3, 3), nelement=6624, batchsize=(1, 736, 3, 3)),
+      inception(736, [(3, 96, 384, 1)], max_pooling(), 96, 256),
+      pooling('Average', 3, 1, count_include_pad=True, divide=True),
+      module('Reshape', size=(736,), nelement=736, batchsize=(1, 736)),
+      module('View', size=(736,), numElements=736),
+      module('Linear', weight=normal(128, 736), bias=normal(128)),
+      module('Normalize', p=2, eps=1e-10),
+    ],
+  )

@@ -1,0 +1,82 @@
+"""A trained generator, ready for use: of a training run, or the one that comes with the project,
+half-precision arrays and their config in one file.
+
+    python -m fevgan_jax.trained WORKDIR      # makes that file from a run's newest checkpoint
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+import flax.traverse_util
+import jax
+import ml_collections
+import numpy as np
+import safetensors.numpy
+
+from fevgan_jax import checkpoint, models
+
+# images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
+# time, height, width, 3]
+Generate = Callable[[np.ndarray, np.ndarray, jax.Array], jax.Array]
+FILE = pathlib.Path(__file__).parent / 'weights' / 'fevgan_synthetic_faces.safetensors'
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedGenerator:
+  """What a run has made.
+
+  Attributes:
+    config: what it was trained with, and where things lie on this machine.
+    step: of its training; None for the weights that come with the project.
+    generate: clips of images and labels.
+  """
+
+  config: ml_collections.ConfigDict
+  step: int | None
+  generate: Generate
+
+
+def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> TrainedGenerator:
+  """The generator of a run's newest checkpoint, or, without a run, that of the project.
+
+  Args:
+    config: of which only what belongs to this machine is used.
+    workdir: of the run, or None.
+
+  Raises:
+    UserError: no checkpoint, or the face network's weight file is missing.
+  """
+  if workdir is None:
+    (variables, saved), step = read(), None
+  else:
+    variables, saved, step = checkpoint.restore_generator(workdir)
+  config = checkpoint.restored_config(config, saved)
+  encoder, frozen = models.load_identity(config)
+  generate = jax.jit(models.build(config, encoder).generate)
+  return TrainedGenerator(config, step, functools.partial(generate, variables, frozen))
+
+
+def write(path: pathlib.Path, variables: dict, config: dict) -> None:
+  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config without the
+  places of this machine."""
+  config = config | {'dataset': config['dataset'] | {'data_dir': ''}}
+  flat = flax.traverse_util.flatten_dict(variables, sep='/')
+  arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
+  path.parent.mkdir(parents=True, exist_ok=True)
+  safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(config)})
+
+
+def read(path: pathlib.Path = FILE) -> tuple[dict, dict]:
+  """The generator's {'params', 'batch_stats'} as float32, and its config."""
+  with safetensors.safe_open(path, framework='numpy') as file:
+    arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+    config = json.loads(file.metadata()['config'])
+  return flax.traverse_util.unflatten_dict(arrays, sep='/'), config
+
+
+if __name__ == '__main__':
+  write(FILE, *checkpoint.restore_generator(sys.argv[1])[:2])
