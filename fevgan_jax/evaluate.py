@@ -34,7 +34,7 @@ PROTOCOL = {
   'frames; _squared: of squared distances',
   'acd_i': 'the same between the input image and every frame',
   'expression': 'share of clips in which a classifier, trained on the real training clips, sees '
-  'the label that was asked for',
+  'the label that was asked for; probability: that it gives to this label',
   'motion': 'displacement of pixels from the first frame (optical flow), over the real clips\'',
   'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
   'training clips',
@@ -95,7 +95,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
       {'subject': facts.people[i], 'take': facts.takes[i], 'label': EXPRESSIONS[facts.labels[i]]}
       | {
         row: {metric: float(x[i]) for metric, x in values[row].items()}
-        | {'label_seen': EXPRESSIONS[traits[row].label[i]]}
+        | {'label_seen': EXPRESSIONS[traits[row].probabilities[i].argmax()]}
         for row in ROWS
         if measured.there(row)[i]
       }

@@ -28,13 +28,13 @@ class Traits(NamedTuple):
 
   Attributes:
     embedding: [clips, time, channels], of the face network.
-    label: int [clips], the expression that the classifier sees.
+    probabilities: [clips, labels], what the classifier sees.
     features: [clips, channels], what it sees it by.
     travel: [clips], displacement in pixels.
   """
 
   embedding: np.ndarray
-  label: np.ndarray
+  probabilities: np.ndarray
   features: np.ndarray
   travel: np.ndarray
 
@@ -98,7 +98,7 @@ def judge(clips: np.ndarray, count: int, network: FaceNetwork, classifier: Class
   embedding = network.embed(frames.reshape(-1, *clips.shape[2:])).reshape(*frames.shape[:2], -1)
   return Traits(
     np.repeat(embedding, time, axis=1) if still else embedding,
-    probabilities.argmax(-1)[:count],
+    probabilities[:count],
     features[:count],
     motion.travel(clips),
   )

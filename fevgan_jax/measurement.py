@@ -166,5 +166,9 @@ def score(traits: Traits, images: np.ndarray, labels: np.ndarray) -> dict[str, n
       f'acd_all{suffix}': content_distance.acd(traits.embedding, pairs='all', squared=squared),
       f'acd_i{suffix}': content_distance.acd_i(traits.embedding, images, squared=squared),
     }
-  scores |= {'expression': traits.label == labels, 'travel': traits.travel}
+  scores |= {
+    'expression': traits.probabilities.argmax(-1) == labels,
+    'probability': traits.probabilities[np.arange(len(labels)), labels],
+    'travel': traits.travel,
+  }
   return {name: x.astype(float) for name, x in scores.items()}

@@ -63,7 +63,7 @@ def measured() -> Measured:
     'other_label': {'acd': np.array([1.0, 1, np.nan]), 'travel': np.array([1.0, 3, np.nan])},
   }
   values['generated']['mse'] = np.array([0.01, 0.03, 0.1])
-  traits = Traits(np.zeros((3, 2, 1)), np.zeros(3, int), np.zeros((3, 1)), np.zeros(3))
+  traits = Traits(np.zeros((3, 2, 1)), np.zeros((3, 6)), np.zeros((3, 1)), np.zeros(3))
   facts = Facts(np.array(['a', 'a', 'b']), np.array(['0', '1', '0']), np.array([0, 1, 0]))
   return Measured(facts, values, dict.fromkeys(values, traits))
 

@@ -9,9 +9,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
       |m_a - m_b|^2 + Tr(S_a + S_b - 2 (S_a S_b)^{1/2})
 
   (Heusel et al. 2017, eq. 6), with unbiased covariances S. The distance itself is biased: of two
-  samples of one distribution it is above 0, by about (1 / n_a + 1 / n_b) times Tr S and more, as
-  the covariances are estimated too (Binkowski et al. 2018, appendix D). Compare only distances with
-  the same numbers of clips, or tell the reader what a second sample of real clips gets.
+  samples of one distribution it is above 0, by (1 / n_a + 1 / n_b) Tr S for the means and by more
+  for the covariances (on such bias see Binkowski et al. 2018). Compare only distances with the same
+  numbers of clips, and beside that of another sample of real clips.
 
   Args:
     a: [n_a, d] features, one row per clip; fewer rows than d are allowed.
