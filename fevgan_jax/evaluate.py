@@ -62,13 +62,15 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   source = builder.as_data_source('test')
   judged_by = judges.of_dataset(builder, network, batch_size)
   measured = measure(generator.generate, source, judged_by, batch_size)
-  facts, values, traits = measured
+  facts, traits = measured.facts, measured.traits
   every = np.ones(len(facts.labels), bool)
   mean = summary(measured, every, batch_size)
   reference = judged_by.training_features
   for row in mean:
-    distance = frechet.frechet_distance(traits[row].features[measured.there(row)], reference)
-    mean[row]['frechet'] = {'value': distance, 'interval': None}
+    features = traits[row].features[measured.there(row)]
+    if min(len(features), len(reference)) > 1:
+      distance = frechet.frechet_distance(features, reference)
+      mean[row]['frechet'] = {'value': distance, 'interval': None}
   words = {'network': network.name, 'batch_size': batch_size, 'train': len(reference)}
   words |= {'clips': len(every), 'level': bootstrap.LEVEL, 'draws': bootstrap.DRAWS}
   result = {
@@ -91,16 +93,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
       for i, name in enumerate(EXPRESSIONS)
       if i in facts.labels
     },
-    'per_clip': [
-      {'subject': facts.people[i], 'take': facts.takes[i], 'label': EXPRESSIONS[facts.labels[i]]}
-      | {
-        row: {metric: float(x[i]) for metric, x in values[row].items()}
-        | {'label_seen': EXPRESSIONS[traits[row].probabilities[i].argmax()]}
-        for row in ROWS
-        if measured.there(row)[i]
-      }
-      for i in range(len(every))
-    ],
+    'per_clip': clip_by_clip(measured),
   }
   with media.replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
@@ -123,7 +116,7 @@ def summary(measured: Measured, chosen: np.ndarray, batch_size: int) -> dict:
       for name, x in metrics.items()
       if name not in ('mse', 'travel')
     }
-    real_travel = measured.values['real']['travel'][of_row]
+    real_travel = measured.values['real']['travel'][of_row].clip(min=1e-6)
     result[row]['motion'] = mean_of(metrics['travel'][of_row], people, real_travel)
     if 'mse' in metrics:
       mse = metrics['mse'][of_row]
@@ -131,6 +124,21 @@ def summary(measured: Measured, chosen: np.ndarray, batch_size: int) -> dict:
       psnr = np.mean([-10 * np.log10(max(batch.mean(), 1e-10)) for batch in batches])
       result[row]['psnr_batch'] = {'value': float(psnr), 'interval': None}
   return result
+
+
+def clip_by_clip(measured: Measured) -> list[dict]:
+  """Who, which take, which label, and every metric of every row."""
+  facts, values, traits = measured
+  return [
+    {'subject': facts.people[i], 'take': facts.takes[i], 'label': EXPRESSIONS[facts.labels[i]]}
+    | {
+      row: {metric: float(x[i]) for metric, x in values[row].items()}
+      | {'label_seen': EXPRESSIONS[traits[row].probabilities[i].argmax()]}
+      for row in ROWS
+      if measured.there(row)[i]
+    }
+    for i in range(len(facts.labels))
+  ]
 
 
 def mean_of(values: np.ndarray, people: np.ndarray, weights: np.ndarray | None = None) -> dict:

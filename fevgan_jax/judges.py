@@ -117,7 +117,7 @@ def progress(source, batch_size: int, what: str) -> Iterator[tuple[int, Mapping,
       yield start, batch, count
       bar.update(count)
       done, now = start + count, time.monotonic()
-      if bar.disable and now - last_line > 30:
+      if bar.disable and now - last_line > 30 and done < len(source):
         last_line = now
         left = (now - began) / done * (len(source) - done)
         logging.info('%s: %d of %d, %d s left', what, done, len(source), left)

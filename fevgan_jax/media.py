@@ -25,6 +25,7 @@ FPS = 25
 PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 
+LAST_FRAME = 800  # milliseconds that a page's clip rests on its apex
 MOVIE_SIDE = 256  # smaller movies are enlarged: players show 64 pixels as a stamp
 
 
@@ -135,13 +136,15 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
 
 
 def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:
-  """uint8 [time, height, width, 3] as an animation that repeats for ever, for a page's own text."""
+  """uint8 [time, height, width, 3] as an animation for a page's own text: it rests for a moment on
+  the last frame, and repeats for ever."""
   _check(clip, rank=4)
   frames = [Image.fromarray(frame) for frame in clip]
   file = io.BytesIO()
+  durations = [round(1000 / fps)] * (len(frames) - 1) + [LAST_FRAME]
   frames[0].save(
-      file, format='WEBP', save_all=True, append_images=frames[1:], duration=round(1000 / fps),
-      loop=0, quality=85)
+      file, format='WEBP', save_all=True, append_images=frames[1:], duration=durations, loop=0,
+      quality=85)
   return file.getvalue()
 
 

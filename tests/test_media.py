@@ -1,3 +1,4 @@
+import io
 import subprocess
 
 import imageio_ffmpeg
@@ -172,3 +173,23 @@ def test_floats_are_refused(tmp_path, clip):
   with pytest.raises(ValueError, match='expected uint8 of rank 3'):
     media.write_png(tmp_path / 'a.png', clip)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_pages_clip_plays_and_rests_on_its_last_frame():
+  clip = np.zeros((3, 8, 10, 3), np.uint8)
+  clip[1], clip[2] = 120, 240
+  with Image.open(io.BytesIO(media.webp(clip))) as animation:
+    assert (animation.n_frames, animation.size, animation.info['loop']) == (3, (10, 8), 0)
+    means, durations = [], []
+    for i in range(3):
+      animation.seek(i)
+      means.append(np.asarray(animation.convert('RGB')).mean())
+      durations.append(animation.info['duration'])
+  np.testing.assert_allclose(means, [0, 120, 240], atol=3)
+  assert durations == [40, 40, 800]
+
+
+def test_titles_may_have_several_lines():
+  clips = np.zeros((1, 1, 1, 64, 64, 3), np.uint8)
+  one, two = (media.grid(clips, ['row'], [title]) for title in ('title', 'title\nof two lines'))
+  assert two.shape[1] > one.shape[1] + 8

@@ -112,12 +112,12 @@ def failures(run: Run) -> dict[str, int]:
   travel = run.values('travel') / run.values('travel', 'real').clip(1e-6)
   wrong = run.values('expression') == 0
   orders = [
-    ('PSNR {:.1f} dB', run.values('psnr'), 1),
-    ('SSIM {:.2f}', run.values('ssim'), 1),
-    ('ACD {:.2f}', run.values('acd'), -1),
-    ('ACD-I {:.2f}', run.values('acd_i'), -1),
-    ('motion {:.0%}', travel, 1),
-    ('seen: {}', np.where(wrong, run.values('psnr'), np.inf), 1),
+    ('lowest PSNR, {:.1f} dB', run.values('psnr'), 1),
+    ('lowest SSIM, {:.2f}', run.values('ssim'), 1),
+    ('highest ACD, {:.2f}', run.values('acd'), -1),
+    ('highest ACD-I, {:.2f}', run.values('acd_i'), -1),
+    ('least motion, {:.0%}', travel, 1),
+    ('seen as {}', np.where(wrong, run.values('psnr'), np.inf), 1),
   ]
   worst = {}
   for text, values, sign in orders:

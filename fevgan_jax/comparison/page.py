@@ -13,7 +13,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
        color: #222; background: #fff }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; white-space: nowrap; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd }
+th { white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 2rem 0 } figcaption { margin-bottom: .5rem; font-weight: 600 }
 img { max-width: 100% } .note, dl { color: #555; font-size: .9rem } dt { font-weight: 600 }

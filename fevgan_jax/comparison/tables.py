@@ -65,7 +65,7 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
   rows = []
   for run in runs:
     paper = PAPER[dataset].get(run.name.split(' (')[0])
-    beside = ' / '.join(map(str, paper)) if paper else ''
+    beside = ' / '.join(f'{x:.2f}' for x in paper) if paper else ''
     rows.append([run.name, *cells(run.result['mean']['generated']), beside])
   if anchors:
     mean = runs[0].result['mean']
