@@ -29,7 +29,6 @@ MAY_CHANGE = (
   'sample_every',
   'checkpoint_every',
   'checkpoints_kept',
-  'eval_batch_size',  # the key's name in older runs
 )
 
 
@@ -114,6 +113,8 @@ def create_state(
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """Writes config.json, and refuses to continue a run with another config.
 
+  A key that only one of them has is younger or older than the run: its default is what was before.
+
   Raises:
     UserError: a key differs from that of the run in the workdir.
   """
@@ -123,11 +124,11 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
       flax.traverse_util.flatten_dict(tree, sep='.')
       for tree in (json.loads(path.read_text()), config)
     )
-    for key in sorted(old.keys() | new.keys()):
+    for key in sorted(old.keys() & new.keys()):
       may_change = key in MAY_CHANGE or key.startswith('evaluation.')
-      if not may_change and old.get(key) != new.get(key):
+      if not may_change and old[key] != new[key]:
         raise UserError(
-          f'{workdir}: holds a run with config.{key} = {old.get(key)!r}, not {new.get(key)!r}: '
+          f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
           'name another --workdir, or give the same value'
         )
   with media.replacing(path) as temporary:

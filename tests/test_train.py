@@ -120,6 +120,15 @@ def test_another_config_in_the_same_workdir_is_refused(run, config):
     train.train(config, run[0])
 
 
+def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
+  saved = json.loads((run[0] / 'config.json').read_text())
+  del saved['precision']
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'config.json').write_text(json.dumps(saved | {'forgotten': 1}))
+  train.check_same_run(tmp_path, config.to_dict())
+  assert json.loads((tmp_path / 'config.json').read_text()) == config.to_dict()
+
+
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(run, config, tmp_path):
   # Two steps as they should be, then a learning rate that no network survives, let in by the back
   # door.
