@@ -61,6 +61,19 @@ def test_differences_are_paired(config):
   assert text == '-3.00 [-5.00, -2.00]'
 
 
+def test_the_order_is_told():
+  def made(name, psnr):
+    return runs.Run(name, None, None, {'mean': {'generated': {'psnr': {'value': psnr}}}})
+
+  paper = tables.PAPER['mug']
+  ours = [made('FEV-GAN', 25), made('FEV-GAN w/o E_s', 26), made('of our own', 30)]
+  expected = 'By PSNR: FEV-GAN w/o E_s > FEV-GAN here, FEV-GAN > FEV-GAN w/o E_s there.'
+  assert tables.order(ours, paper).strip() == expected
+  ours[1] = made('FEV-GAN w/o E_s', 24)
+  assert tables.order(ours, paper).endswith('here, and in the paper.')
+  assert tables.order(ours[2:], paper) == ''
+
+
 def test_names_are_the_papers(config):
   assert runs.name(config) == 'FEV-GAN w/o E_Id'
   config.identity.network = 'dlib'

@@ -80,9 +80,21 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
     f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
     'does not give in full: its numbers stand here for their order and must not be set against '
     'ours.'
-  )
+  ) + order(runs, PAPER[dataset])
   head = ['', *(title for title, _ in COLUMNS.values())]
   return Table(title, [*head, f'paper, {DATASETS[dataset]}: PSNR / SSIM / ACD / ACD-I'], rows, note)
+
+
+def order(runs: list[Run], paper: dict[str, tuple[float, ...]]) -> str:
+  """' By PSNR: A > B here, B > A there.', of the runs that the paper has too."""
+  here = {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs}
+  here = {name: value for name, value in here.items() if name in paper}
+  if len(here) < 2:
+    return ''
+  ranked = (sorted(here, key=here.get), sorted(here, key=lambda name: paper[name][0]))
+  ours, theirs = (' > '.join(reversed(names)) for names in ranked)
+  there = 'and in the paper.' if ours == theirs else f'{theirs} there.'
+  return f' By PSNR: {ours} here, {there}'
 
 
 def cells(mean: dict) -> list[str]:
