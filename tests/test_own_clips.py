@@ -10,7 +10,7 @@ import scenes
 from PIL import Image
 
 from configs import own_clips
-from fevgan_jax import data, evaluate, media
+from fevgan_jax import data, measurement, media
 from fevgan_jax.errors import UserError
 from fevgan_jax.faces import builder
 
@@ -63,8 +63,11 @@ def test_clips_of_any_form_are_kept_or_refused(config, caplog):
 
 def test_two_labels_are_enough_to_evaluate(config):
   source = data.prepare(config).as_data_source('test')
-  others = evaluate.OtherLabel(source).batch(0, 2, 2)
-  np.testing.assert_array_equal(others, np.stack([source[1]['video'], source[0]['video']]))
+  facts = measurement.describe(source)
+  assert set(facts.people) == {'Zoë Müller'} and len(set(facts.labels)) == 2
+  found = measurement.partners(facts.people, facts.labels)
+  assert found['other_label'].tolist() == [1, 0]
+  assert found['other_person'].tolist() == [-1, -1]
 
 
 def test_there_and_back_uses_the_first_half(tree, tmp_path):

@@ -55,31 +55,29 @@ def figures(runs: list[Run], source) -> list[Figure]:
     runs: comparable ones; the first is shown alone in Figures 2, 3 and 6.
     source: the clips on which they were measured.
   """
-  first, people = runs[0], runs[0].people
-  names = sorted(set(people))
-  drawn = []
-
-  mine = {EXPRESSIONS[source[i]['label']]: i for i in np.flatnonzero(people == names[0])[::-1]}
-  mine = {label: mine[label] for label in EXPRESSIONS if label in mine}
-  title = f'the expressions of one person ({names[0]}), {first.name}'
-  drawn.append(beside_real(2, title, [first], source, [*mine.values()], [*mine]))
-
-  by_label = {}
+  first, names = runs[0], sorted(set(runs[0].people))
+  drawn, by_label = [], {}
   for i, clip in enumerate(first.result['per_clip']):
     by_label.setdefault((clip['subject'], clip['label']), i)
+
+  mine = [label for label in EXPRESSIONS if (names[0], label) in by_label]
+  index = [by_label[names[0], label] for label in mine]
+  title = f'the expressions of one person ({names[0]}), {first.name}'
+  drawn.append(beside_real(2, title, [first], source, index, mine))
+
   chosen = names[:PEOPLE]
   labels = [x for x in EXPRESSIONS if all((person, x) in by_label for person in chosen)]
   if labels:
     index = [[by_label[person, label] for person in chosen] for label in labels]
-    clips = show(first, source, np.ravel(index)).reshape(*np.shape(index), *shape_of(source))
+    clips = np.stack([show(first, source, row) for row in index])
     inputs = np.stack([source[i]['video'][0] for i in index[0]])
     title = f'the expressions of several people, {first.name}'
     drawn.append(Figure(3, title, labels, chosen, clips, inputs))
 
   cases = []
   for i, person in enumerate(chosen):
-    his = np.flatnonzero(people == person)
-    cases.append(int(his[(2 * i + 1) % len(his)]))
+    his = [label for label in EXPRESSIONS if (person, label) in by_label]
+    cases.append(by_label[person, his[(2 * i + 3) % len(his)]])  # happiness, surprise, disgust
   titles = [title_of(first, i) for i in cases]
   systems = [run for run in runs if not run.is_ablation]
   if len(systems) > 1:
@@ -87,8 +85,8 @@ def figures(runs: list[Run], source) -> list[Figure]:
   ablations = [run for run in runs if run.is_ablation]
   if ablations:
     fevgan = [run for run in systems if run.generator.config.system == 'fevgan']
-    shown = [*fevgan, *ablations]
-    drawn.append(beside_real(5, 'ablations side by side', shown, source, cases, titles))
+    beside = [*fevgan, *ablations]
+    drawn.append(beside_real(5, 'ablations side by side', beside, source, cases, titles))
 
   worst = failures(first)
   titles = [f'{why}\n{title_of(first, i)}' for why, i in worst.items()]
@@ -138,6 +136,3 @@ def title_of(run: Run, i: int) -> str:
   clip = run.result['per_clip'][i]
   return f'{clip["subject"]}, {clip["label"]}'
 
-
-def shape_of(source) -> tuple[int, ...]:
-  return source[0]['video'].shape
