@@ -34,7 +34,7 @@ def run(argv: list[str]) -> None:
     benchmark.benchmark(options.config)
   elif options.mode == 'generate':
     where = options.named_workdir, options.image, options.expression, options.output
-    generate.generate(options.config, *where)
+    generate.generate(options.config, *where, seed=options.seed)
 
 
 def set_up_logging() -> None:

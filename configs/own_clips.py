@@ -9,7 +9,7 @@ from configs import base, synthetic_faces
 
 
 def get_config(argument: str = ''):
-  config = synthetic_faces.get_config()
+  config = base.choose(base.get_config(), argument, synthetic_faces.short_run)
   config.dataset.name = 'own_clips'
   config.dataset.config = 'to_apex'
-  return base.choose(config, argument)
+  return config

@@ -17,6 +17,7 @@ from fevgan_jax.errors import UserError
 MODES = ('train', 'prepare', 'evaluate', 'compare', 'generate', 'benchmark')
 OUTPUTS = {'generate': 'generated', 'compare': 'comparison'}  # folders, if none is named
 COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
+READ_IN_PART = ('identity', 'model', 'critic', 'loss')  # sections; see models.keys
 DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'synthetic_faces.py'
 
 
@@ -31,6 +32,7 @@ class Options:
     named_workdir: the same, or None where the user named none.
     image: a photograph, in mode generate.
     expression: a label or 'all', in mode generate.
+    seed: of the noise, in mode generate.
     output: a folder, in modes generate and compare.
     workdirs: of the runs to compare.
     coordinator: HOST:PORT or 'auto' in a run of several processes, else empty.
@@ -44,6 +46,7 @@ class Options:
   named_workdir: pathlib.Path | None
   image: str
   expression: str
+  seed: int
   output: pathlib.Path
   workdirs: list[pathlib.Path]
   coordinator: str
@@ -74,6 +77,7 @@ def parse(argv: list[str]) -> Options:
     flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
     flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
     flags.DEFINE_string('expression', 'all', 'what the face shall show', flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
     flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
     flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
     flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)
@@ -85,6 +89,7 @@ def parse(argv: list[str]) -> Options:
     raise UserError(_explain(error, chosen)) from error
   if config.system not in models.NAMES:
     raise UserError(f"no system '{config.system}': expected one of {', '.join(models.NAMES)}")
+  _check_read(config.system, chosen, others)
   counts = {key: config[key] for key in COUNTS}
   counts['evaluation.batch_size'] = config.evaluation.batch_size
   for key, value in counts.items():
@@ -111,12 +116,29 @@ def parse(argv: list[str]) -> Options:
     workdir if values.workdir else None,
     os.path.expanduser(values.image),
     values.expression,
+    values.seed,
     output,
     [pathlib.Path(workdir).expanduser() for workdir in values.workdirs],
     values.coordinator,
     values.processes,
     values.process,
   )
+
+
+def _check_read(system: str, chosen: str, words: list[str]) -> None:
+  """No key is set in vain: each system reads a part of them."""
+  keys = (re.match('--?config[.]([^=]*)', word) for word in words)
+  for key in (match.group(1) for match in keys if match):
+    if key == 'system':
+      file = chosen.partition(':')[0]
+      raise UserError(f'--config.system: is chosen behind the file: --config {file}:SYSTEM')
+    section = key.partition('.')[0]
+    if section in READ_IN_PART and key not in models.keys(system):
+      known = ', '.join(k for k in models.keys(system) if k.startswith(f'{section}.'))
+      raise UserError(
+        f'config.{key}: {system} does not read it, '
+        + (f'only {known}' if known else f'nor any other of config.{section}')
+      )
 
 
 def _check_processes(values: flags.FlagValues) -> None:

@@ -194,10 +194,11 @@ def _kernel_gradient_by_xla(x: Array, y: Array, *, window, strides, padding) -> 
 
 def _down_by_products(x: Array, kernel: Array, *, strides, padding) -> Array:
   *window, _, channels = kernel.shape
-  taps = _taps(window, strides)
   space = tuple(
     (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
   )
+  strides = _strides(strides, window, space)
+  taps = _taps(window, strides)
   grid = [m + t - 1 for m, t in zip(space, taps)]
   matrix = _tap_matrices(kernel, strides)
   matrix = matrix.transpose(1, 0, 2).reshape(matrix.shape[1], -1)  # [s F, taps C]
@@ -213,6 +214,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding) -> Array:
 
 def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine) -> Array:
   *window, features, channels = kernel.shape
+  strides = _strides(strides, window, y.shape[1:-1])
   taps = _taps(window, strides)
   matrix = _tap_matrices(kernel, strides).reshape(-1, channels).T  # [C, taps s F]
 
@@ -227,6 +229,7 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine) -> Array
 
 
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding) -> Array:
+  strides = _strides(strides, window, y.shape[1:-1])
   taps = _taps(window, strides)
   space, rows = y.shape[1:-1], tuple(range(y.ndim - 1))
   grid = [m + t - 1 for m, t in zip(space, taps)]
@@ -264,6 +267,14 @@ def _in_chunks(f: Callable[..., Array], products: int, *arrays: Array) -> Array:
     return f(*arrays)[None]
   parts = [array.reshape(-1, size, *array.shape[1:]) for array in arrays]
   return lax.map(lambda part: f(*part), parts)
+
+
+def _strides(
+  strides: Sequence[int], window: Sequence[int], space: Sequence[int]
+) -> tuple[int, ...]:
+  """No stride is ever taken along an axis with one coarse place: it may be the window's length, and
+  all of it is one tap."""
+  return tuple(k if m == 1 else s for s, k, m in zip(strides, window, space))
 
 
 def _taps(window: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:

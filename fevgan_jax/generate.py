@@ -19,6 +19,8 @@ def generate(
   photograph: str,
   expression: str,
   output: pathlib.Path,
+  *,
+  seed: int = 0,
 ) -> list[pathlib.Path]:
   """Animates the face of a photograph.
 
@@ -29,6 +31,7 @@ def generate(
     expression: one of EXPRESSIONS, or 'all'.
     output: folder for input.png, EXPRESSION.mp4, EXPRESSION.gif and EXPRESSION.png, and for 'all'
       a sheet too.
+    seed: of the noise, for a system that draws any.
 
   Returns:
     The files written.
@@ -47,7 +50,7 @@ def generate(
   media.write_png(output / 'input.png', face)
   labels = np.array([EXPRESSIONS.index(name) for name in chosen])
   images = np.stack([face] * len(chosen))
-  clips = np.asarray(generator.generate(images, labels, jax.random.key(0)))
+  clips = np.asarray(generator.generate(images, labels, jax.random.key(seed)))
 
   files = [output / 'input.png']
   for name, clip in zip(chosen, clips):

@@ -15,8 +15,8 @@ def critic_loss(real_logits: Array, fake_logits: Array) -> Array:
   -log sigmoid(real) - log(1 - sigmoid(fake)), in the form that does not overflow.
 
   Args:
-    real_logits: [batch], of real clips.
-    fake_logits: [batch], of generated clips.
+    real_logits: [batch, ...], of real clips.
+    fake_logits: [batch, ...], of generated clips.
 
   Returns:
     A scalar, at least 0.
@@ -28,9 +28,24 @@ def critic_loss(real_logits: Array, fake_logits: Array) -> Array:
 
 
 def adversarial_loss(fake_logits: Array) -> Array:
-  """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch] -> scalar, at
-  least 0."""
+  """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch, ...] -> scalar,
+  at least 0."""
   return optax.sigmoid_binary_cross_entropy(fake_logits, jnp.ones_like(fake_logits)).mean()
+
+
+def label_loss(label_logits: Array, label: Array) -> Array:
+  """Cross-entropy of the label, of a critic that classifies: MoCoGAN's, and on generated clips the
+  bound on mutual information of InfoGAN.
+
+  Args:
+    label_logits: [batch, parts, labels], one classification of each part of a clip.
+    label: [batch, labels], one-hot.
+
+  Returns:
+    A scalar, at least 0.
+  """
+  chex.assert_rank([label_logits, label], [3, 2])
+  return -(label[:, None] * jax.nn.log_softmax(label_logits)).sum(-1).mean()
 
 
 def reconstruction_loss(real: Array, fake: Array, *, motion_weight: float = 0.0) -> Array:
@@ -53,6 +68,26 @@ def reconstruction_loss(real: Array, fake: Array, *, motion_weight: float = 0.0)
   motion /= motion.mean((1, 2, 3, 4), keepdims=True) + 1e-6
   weights = 1 + motion_weight * motion
   return (weights * jnp.abs(real - fake)).mean()
+
+
+def first_frame_loss(image: Array, fake: Array) -> Array:
+  """Mean |image - first frame| of C-VGAN, whose clips shall begin with the picture they are given.
+
+  Args:
+    image: [batch, height, width, 3] in [-1, 1].
+    fake: [batch, time, height, width, 3], generated.
+
+  Returns:
+    A scalar, at least 0.
+  """
+  chex.assert_equal_shape([image, fake[:, 0]])
+  return jnp.abs(image - fake[:, 0]).mean()
+
+
+def mask_loss(mask: Array) -> Array:
+  """Mean |mask| of VGAN, whose background shall show all that rests. [batch, time, height, width,
+  1] in [0, 1] -> scalar, at least 0."""
+  return jnp.abs(mask).mean()
 
 
 def identity_loss(features: Array, frame_features: Array) -> Array:

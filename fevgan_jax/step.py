@@ -7,7 +7,7 @@ from jax import lax
 
 from fevgan_jax import losses
 from fevgan_jax.state import NetworkState, TrainState, update
-from fevgan_jax.system import Critic, Example, Generated, System
+from fevgan_jax.system import Critic, Example, Generated, System, Verdict
 
 Array = jax.Array
 Metrics = dict[str, Array]
@@ -55,9 +55,10 @@ def train_step(
   # Lines 8 to 11: D(Y, L), D(Y', L) and the critics' update.
   critics, metrics = {}, {}
   for name, critic in system.critics.items():
-    critics[name], metrics[f'{name}/loss'] = update_critic(
+    critics[name], values = update_critic(
       system, critic, state.critics[name], example, generated, view_key
     )
+    metrics |= {f'{name}/{key}': value for key, value in values.items()}
 
   # Lines 12 to 15: the generator, judged by the critics.
   judges = state.critics if system.judges_before_update else critics
@@ -81,18 +82,22 @@ def update_critic(
   example: Example,
   generated: Generated,
   view_key: Array,
-) -> tuple[NetworkState, Array]:
+) -> tuple[NetworkState, Metrics]:
   """Line 10 and 11: real and generated clips in two passes, each normalised by its own batch's
   statistics."""
   real, fake = (critic.view(video, view_key) for video in (example.video, generated.video))
 
   def loss(params):
-    real_logits, stats = judge(system, critic, params, network.batch_stats, real, example.label)
-    fake_logits, stats = judge(system, critic, params, stats, fake, example.label)
-    return losses.critic_loss(real_logits, fake_logits), stats
+    of_real, stats = judge(system, critic, params, network.batch_stats, real, example.label)
+    of_fake, stats = judge(system, critic, params, stats, fake, example.label)
+    total, values = losses.critic_loss(of_real.logits, of_fake.logits), {}
+    if critic.label_weight:
+      values['label'] = losses.label_loss(of_real.label_logits, example.label)
+      total += critic.label_weight * values['label']
+    return total, (stats, values | {'loss': total})
 
-  (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(network.params)
-  return update(network, average(system, gradients), stats, critic.optimizer), value
+  gradients, (stats, values) = jax.grad(loss, has_aux=True)(network.params)
+  return update(network, average(system, gradients), stats, critic.optimizer), values
 
 
 def generator_objective(
@@ -108,7 +113,7 @@ def generator_objective(
   they are."""
   total, values = 0.0, {}
   for name, critic in system.critics.items():
-    logits, _ = judge(
+    verdict, _ = judge(
       system,
       critic,
       critics[name].params,
@@ -116,8 +121,11 @@ def generator_objective(
       critic.view(generated.video, view_key),
       example.label,
     )
-    values[f'generator/{name}'] = losses.adversarial_loss(logits)
+    values[f'generator/{name}'] = losses.adversarial_loss(verdict.logits)
     total += system.adversarial_weight * values[f'generator/{name}']
+    if critic.label_weight:
+      values[f'generator/{name}_label'] = losses.label_loss(verdict.label_logits, example.label)
+      total += critic.label_weight * values[f'generator/{name}_label']
   for i, (name, term) in enumerate(system.terms.items()):
     key = jax.random.fold_in(term_key, i)
     values[f'generator/{name}'] = term.loss(
@@ -129,13 +137,15 @@ def generator_objective(
 
 def judge(
   system: System, critic: Critic, params, batch_stats, view: Array, label: Array
-) -> tuple[Array, dict]:
-  """A critic's logits [batch] in training mode, and its statistics after this batch."""
+) -> tuple[Verdict, dict]:
+  """What a critic says in training mode, and its statistics after this batch."""
   variables = {'params': params, 'batch_stats': batch_stats}
-  logits, mutated = system.apply(
+  verdict, mutated = system.apply(
     critic.module, variables, view, label, train=True, mutable=['batch_stats']
   )
-  return logits, mutated.get('batch_stats', {})
+  if not isinstance(verdict, Verdict):
+    verdict = Verdict(verdict)
+  return verdict, mutated.get('batch_stats', {})
 
 
 def average(system: System, tree):

@@ -49,6 +49,20 @@ class Generated:
   extras: dict[str, Array] = flax.struct.field(default_factory=dict)
 
 
+@flax.struct.dataclass
+class Verdict:
+  """What a critic says of a view.
+
+  Attributes:
+    logits: [batch, ...], real against generated; of a critic that judges a view part by part, one
+      of each part. Losses are means over all.
+    label_logits: [batch, ..., 6], which label it sees; None of a critic that does not classify.
+  """
+
+  logits: Array
+  label_logits: Array | None = None
+
+
 def whole_clip(video: Array, rng: Array) -> Array:
   """The view of a critic that judges all frames."""
   del rng
@@ -60,14 +74,18 @@ class Critic:
   """A network that tells real from generated.
 
   Attributes:
-    module: (view of a clip, one-hot label, train) -> logits [batch].
+    module: (view of a clip, one-hot label, train) -> logits [batch, ...], or a Verdict if it
+      classifies too.
     optimizer: updates its parameters.
     view: (video, rng) -> what of the clip it judges.
+    label_weight: of the cross-entropy of the label in the losses of one that classifies: of real
+      clips in its own, of generated ones in the generator's.
   """
 
   module: nn.Module
   optimizer: optax.GradientTransformation
   view: Callable[[Array, Array], Array] = whole_clip
+  label_weight: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,16 @@ def test_system_and_options_choose_config_and_workdir():
   assert options.workdir == pathlib.Path('runs/synthetic_faces-fevgan-full-no_spatial')
 
 
+def test_folders_may_be_called_like_keys():
+  assert parse('--workdir', 'system').workdir == pathlib.Path('system')
+
+
+def test_a_system_has_its_own_numbers_and_no_face_network():
+  config = parse('--config', 'configs/mug.py:cvgan', '--config.loss.first_frame=5').config
+  assert (config.optimizer.learning_rate, config.batch_size, config.model.width) == (2e-4, 32, 128)
+  assert (config.identity.network, config.loss.first_frame) == ('', 5)
+
+
 def test_keys_may_come_before_the_config():
   options = parse('--config.batch_size=3', '--config', 'configs/mug.py', '--workdir', 'here')
   assert options.config.batch_size == 3
@@ -58,8 +68,18 @@ def test_the_papers_numbers_are_the_defaults_of_the_licensed_sets():
 
 MISTAKES = {
   ('--config', 'nowhere.py'): "no file 'nowhere.py': expected one of configs/mug.py",
-  ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of fevgan",
+  ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of cvgan, fevgan",
   ('--config', 'configs/mug.py:fevgan,ful'): "no option 'ful': expected one of no_identity",
+  ('--config', 'configs/mug.py:vgan,no_spatial'): "an ablation of fevgan, 'vgan' has none",
+  ('--config.loss.mask=1',): 'config.loss.mask: fevgan does not read it, only loss.adversarial',
+  ('--config', 'configs/mug.py:vgan', '--config.loss.identity=1'): 'vgan does not read it, only',
+  (
+    '--config',
+    'configs/mug.py:vgan',
+    '--config.identity.network=dlib',
+  ): 'config.identity.network: vgan does not read it, nor any other of config.identity',
+  ('--config.system=vgan',): '--config.system: is chosen behind the file: --config ',
+  ('--seed', '-1'): 'seed=-1',
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): "no key 'nothing'",
   ('--config.batch_size=many',): 'batch_size=many',

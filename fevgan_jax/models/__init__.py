@@ -29,6 +29,12 @@ def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | 
   return identity.load(config.identity.network, config.identity.weights or None)
 
 
+def keys(system: str) -> tuple[str, ...]:
+  """What a system reads of config.identity, model, critic and loss, whose keys are those of all
+  systems."""
+  return importlib.import_module(f'{__name__}.{system}').KEYS
+
+
 def build(
   config: ml_collections.ConfigDict,
   encoder: IdentityEncoder | None,
@@ -63,7 +69,8 @@ def dtype(precision: str) -> jnp.dtype:
 
 
 def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
-  """Adam with a constant learning rate (section 4.2) or one that falls to zero along a cosine."""
+  """Adam with a constant learning rate (section 4.2) or one that falls to zero along a cosine, and
+  with weight decay where a system has it."""
   schedules = {
     'constant': optax.constant_schedule(config.learning_rate),
     'cosine': optax.cosine_decay_schedule(config.learning_rate, max(steps, 1)),
@@ -72,4 +79,7 @@ def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransfo
     raise UserError(
       f"config.optimizer.schedule: '{config.schedule}', expected one of {', '.join(schedules)}"
     )
-  return optax.adam(schedules[config.schedule], b1=config.b1, b2=config.b2)
+  optimizer = optax.adam(schedules[config.schedule], b1=config.b1, b2=config.b2)
+  if config.weight_decay:  # as PyTorch's Adam has it: part of the gradient
+    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optimizer)
+  return optimizer

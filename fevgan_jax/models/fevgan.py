@@ -20,74 +20,30 @@ from einops import rearrange, repeat
 from fevgan_jax import conv, losses
 from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
+from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu, normal_init
 from fevgan_jax.system import Critic, Example, Generated, System, Term
 
 Array = jax.Array
 
-# Section 4.2: every trained network starts from N(0, 0.01).
-normal_init = nn.initializers.normal(0.01)
-# As in VGAN, on which the paper builds.
-leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
-
-
-def batch_norm(
-  config: ml_collections.ConfigDict, axis_name: str | None
-) -> Callable[[bool], nn.BatchNorm]:
-  """Batch normalisation as VGAN initialises it (gamma ~ N(1, 0.02)), averaged over devices."""
-
-  def norm(train: bool) -> nn.BatchNorm:
-    return nn.BatchNorm(
-      use_running_average=not train,
-      momentum=config.momentum,
-      epsilon=config.epsilon,
-      scale_init=lambda *args: 1 + nn.initializers.normal(0.02)(*args),
-      axis_name=axis_name if train else None,
-    )
-
-  return norm
-
-
-class Conv(nn.Module):
-  """Strided convolution in as many dimensions as its kernel has."""
-
-  features: int
-  kernel: tuple[int, ...]
-  strides: tuple[int, ...]
-  padding: int = 1
-  bias: bool = True
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    kernel = self.param('kernel', normal_init, (*self.kernel, x.shape[-1], self.features))
-    x = conv.strided_conv(x, kernel, self.strides, ((self.padding,) * 2,) * len(self.kernel))
-    return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.bias else x
-
-
-class UpConv(nn.Module):
-  """Fractionally strided convolution, the adjoint of `Conv`.
-
-  Attributes:
-    repeat_edges: goes on beyond the first and last place of the first axis (time) with these,
-      where the plain operation has nothing: there every second tap is missing, and such frames
-      come out faint.
-  """
-
-  features: int
-  kernel: tuple[int, ...] = (4, 4, 4)
-  strides: tuple[int, ...] = (2, 2, 2)
-  padding: int = 1
-  bias: bool = True
-  repeat_edges: bool = False
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    kernel = self.param('kernel', normal_init, (*self.kernel, self.features, x.shape[-1]))
-    padding = [(self.padding,) * 2] * len(self.kernel)
-    if self.repeat_edges:
-      x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
-      padding[0] = (self.padding + self.strides[0],) * 2  # what the two places add is cut off again
-    x = conv.transposed_conv(x, kernel, self.strides, padding)
-    return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.bias else x
+# What it reads of config.identity, model, critic and loss.
+KEYS = (
+  'identity.network',
+  'identity.weights',
+  'model.width',
+  'model.spatial_width',
+  'model.label_scale',
+  'model.repeat_edges',
+  'critic.width',
+  'critic.label',
+  'critic.judges_before_update',
+  'loss.adversarial',
+  'loss.reconstruction',
+  'loss.motion_weight',
+  'loss.identity',
+  'loss.identity_frames',
+  'loss.identity_choice',
+  'loss.identity_target',
+)
 
 
 class SpatialEncoder(nn.Module):
@@ -300,7 +256,13 @@ def system(
       ),
     )
   return System(
-    generator=Generator(**config.model, norm=norm),
+    generator=Generator(
+      config.model.width,
+      config.model.spatial_width,
+      config.model.label_scale,
+      config.model.repeat_edges,
+      norm,
+    ),
     optimizer=optimizer(),
     critics={'critic': Critic(critic, optimizer())},
     terms=terms,

@@ -1,0 +1,158 @@
+"""ImaGINator: shapes, sizes, what reaches the clip, and the spectral norm against an SVD."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base, synthetic_faces
+from fevgan_jax import layers, models, state
+from fevgan_jax.models import imaginator
+from fevgan_jax.system import Example
+
+norm = layers.batch_norm(base.get_config().norm, None)
+
+
+def count(tree) -> int:
+  return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def test_shapes_and_sizes():
+  system = models.build(base.choose(base.get_config(), 'imaginator'), None)
+  video = jax.ShapeDtypeStruct((2, 32, 64, 64, 3), jnp.float32)
+  example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), None)
+
+  def everything(example):
+    fresh = state.create(system, example, jax.random.key(0))
+    keys, verdicts = {'noise': jax.random.key(0)}, {}
+    clip = system.generator.apply(
+      fresh.generator.variables, example.image, example.label, None, train=False, rngs=keys
+    ).video
+    for name, critic in system.critics.items():
+      view = critic.view(clip, jax.random.key(0))
+      variables = fresh.critics[name].variables
+      verdicts[name] = critic.module.apply(variables, view, example.label, train=False)
+    return fresh, clip, verdicts
+
+  fresh, clip, verdicts = jax.eval_shape(everything, example)
+  assert clip.shape == (2, 32, 64, 64, 3)
+  assert verdicts['video_critic'].shape == verdicts['image_critic'].shape == (2,)
+  # Without the biases that normalisation makes idle. Encoder, 3.58 M; decoder, 71.8 M: kernels in
+  # time (2 and 4 places) and in space (16), and two numbers per normalised channel.
+  encoder = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 100) + 100 + 2 * 960
+  time = 2 * 618 * 4096 + 4 * (1030 * 3072 + 518 * 1536 + 262 * 768 + 134 * 36)
+  space = 16 * (4096 * 512 + 3072 * 256 + 1536 * 128 + 768 * 64 + 36 * 3) + 3
+  channels = 4096 + 3072 + 1536 + 768 + 36 + 960
+  assert count(fresh.generator.params['encoder']) == encoder
+  assert count(fresh.generator.params['decoder']) == time + space + 2 * channels
+  assert count(fresh.generator.params) == pytest.approx(75.4e6, rel=1e-3)
+  # D_V, 11.09 M, and D_I, 2.76 M, with biases.
+  inner = 128 * 256 + 256 * 512
+  video_critic = 64 * (3 * 64 + 70 * 128 + inner) + 32 * 512 + 961
+  image_critic = 16 * (3 * 64 + 64 * 128 + inner) + 16 * 512 + 961
+  assert count(fresh.critics['video_critic'].params) == video_critic
+  assert count(fresh.critics['image_critic'].params) == image_critic
+  assert (video_critic, image_critic) == pytest.approx((11.09e6, 2.76e6), rel=2e-3)
+
+
+def test_what_a_clip_is_made_of():
+  generator = imaginator.Generator(width=1, noise=16, norm=norm)
+  images = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3), minval=-1, maxval=1)
+  labels = jax.nn.one_hot(jnp.array([0, 3]), 6)
+  keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
+  variables = jax.jit(lambda *args: generator.init(keys, *args, None, train=False))(images, labels)
+
+  @jax.jit
+  def clips(images, labels, key):
+    noise = {'noise': jax.random.key(key)}
+    return generator.apply(variables, images, labels, None, train=False, rngs=noise).video
+
+  one = clips(images, labels, 1)
+  assert one.shape == (2, 32, 64, 64, 3)
+  assert jnp.abs(one).max() < 1
+  assert (one == clips(images, labels, 1)).all()
+  for other in (
+    clips(images, labels, 2),
+    clips(images, labels[::-1], 1),
+    clips(-images, labels, 1),
+  ):
+    assert (jnp.abs(one - other).max((2, 3, 4)) > 0).all()  # noise, label, image: in every frame
+
+
+def test_image_and_label_join_at_every_place():
+  x = jnp.zeros((1, 2, 3, 3, 1))
+  image_map = jnp.arange(9.0).reshape(1, 3, 3, 1)
+  fused = imaginator.fuse(x, image_map, jnp.array([[5.0, 7.0]]))
+  assert fused.shape == (1, 2, 3, 3, 4)
+  for time in range(2):
+    assert (fused[0, time, ..., 1] == image_map[0, ..., 0]).all()
+  assert (fused[..., 2:] == jnp.array([5.0, 7.0])).all()
+
+
+def test_spectral_norm_is_the_largest_singular_value():
+  kernel = jax.random.normal(jax.random.key(0), (3, 2, 4, 5))
+  left, singular, right = np.linalg.svd(np.asarray(kernel).reshape(-1, 5).T, full_matrices=False)
+  direction = imaginator.unit(jax.random.normal(jax.random.key(1), (5,)))
+  first, _ = imaginator.spectral_norm(kernel, direction)
+  assert 0 < first < singular[0]
+  for _ in range(200):
+    value, direction = imaginator.spectral_norm(kernel, direction)
+  assert value == pytest.approx(singular[0], rel=1e-4)
+  np.testing.assert_allclose(abs(direction @ left[:, 0]), 1, rtol=1e-4)
+  normalised = np.asarray(kernel / value).reshape(-1, 5)
+  assert np.linalg.svd(normalised, compute_uv=False)[0] == pytest.approx(1, rel=1e-4)
+  # Its slope is the product of the two singular vectors.
+  slope = jax.grad(lambda kernel: imaginator.spectral_norm(kernel, direction)[0])(kernel)
+  expected = np.outer(left[:, 0], right[0]).T.reshape(kernel.shape)
+  np.testing.assert_allclose(slope, expected, atol=2e-2)
+
+
+def test_only_training_passes_iterate_and_the_scale_of_a_kernel_does_not_matter():
+  layer = imaginator.SpectralConv(5, (4, 4), (2, 2))
+  x = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+  variables = layer.init(jax.random.key(1), x, train=False)
+  params, stats = variables['params'], variables['batch_stats']
+  one, same = layer.apply(variables, x, train=False, mutable=['batch_stats'])
+  _, moved = layer.apply(variables, x, train=True, mutable=['batch_stats'])
+  assert (same['batch_stats']['direction'] == stats['direction']).all()
+  assert not (moved['batch_stats']['direction'] == stats['direction']).all()
+  larger = params | {'kernel': 10 * params['kernel']}
+  ten = layer.apply({'params': larger, 'batch_stats': stats}, x, train=False)
+  np.testing.assert_allclose(one, ten, rtol=1e-4, atol=1e-6)
+
+
+def test_video_critic_hears_the_label_and_frame_critic_does_not():
+  video = jax.random.normal(jax.random.key(0), (2, 16, 16, 16, 3))
+  labels = jax.nn.one_hot(jnp.array([1, 4]), 6)
+  frame = imaginator.one_frame(video, jax.random.key(0))
+  for critic, view, hears in (
+    (imaginator.VideoCritic(1), video, True),
+    (imaginator.FrameCritic(1), frame, False),
+  ):
+
+    @jax.jit
+    def verdicts(labels, critic=critic, view=view):
+      variables = critic.init(jax.random.key(1), view, labels, train=False)
+      return [critic.apply(variables, view, x, train=False) for x in (labels, labels[::-1])]
+
+    one, other = verdicts(labels)
+    assert (one != other).tolist() == [hears] * 2
+
+
+def test_view_is_the_same_frame_of_all_clips():
+  video = (100 * jnp.arange(4)[:, None] + jnp.arange(32)).reshape(4, 32, 1, 1, 1)
+  numbers = set()
+  for i in range(10):
+    frames = imaginator.one_frame(video, jax.random.key(i)).ravel()
+    assert (frames - frames[0]).tolist() == [0, 100, 200, 300]
+    numbers.add(int(frames[0]))
+  assert len(numbers) > 3
+
+
+def test_config_is_the_published_one_within_a_short_run():
+  config = synthetic_faces.get_config('imaginator')
+  assert (config.model.width, config.critic.width, config.optimizer.schedule) == (32, 32, 'cosine')
+  assert (config.model.noise, config.identity.network) == (512, '')
+  assert (config.loss.reconstruction, config.loss.motion_weight) == (100.0, 0.0)
+  assert config.optimizer.learning_rate == 2e-4
+  assert models.build(config, None).judges_before_update
