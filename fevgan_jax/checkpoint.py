@@ -20,7 +20,7 @@ from fevgan_jax.errors import UserError
 from fevgan_jax.state import TrainState
 
 # Where things lie on a machine: may differ between the processes of a run.
-PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights')
+PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights', 'evaluation.weights')
 ITEMS = ('generator', 'critics', 'data', 'config')
 
 

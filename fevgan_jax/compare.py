@@ -8,7 +8,7 @@ from absl import logging
 
 from fevgan_jax import data, media
 from fevgan_jax.comparison import figures, page, tables
-from fevgan_jax.comparison.run import distinguish, read
+from fevgan_jax.comparison.run import check_comparable, distinguish, read
 
 
 def compare(
@@ -28,7 +28,9 @@ def compare(
   Raises:
     UserError: a run was not measured, or not with the others' protocol, or not on their clips.
   """
-  runs = distinguish([read(config, workdir) for workdir in workdirs])
+  runs = [read(config, workdir) for workdir in workdirs]
+  check_comparable(runs)
+  runs = distinguish(runs)
   source = data.prepare(runs[0].generator.config).as_data_source('test')
   title = tables.headline(runs)
   tabulated = tables.tables(runs)

@@ -11,7 +11,7 @@ from absl import logging
 
 from fevgan_jax import checkpoint, data, judges, media, trained
 from fevgan_jax.expressions import EXPRESSIONS, NUM_LABELS
-from fevgan_jax.measurement import ROWS, Measured, measure
+from fevgan_jax.measurement import ROWS, Facts, Measured, measure
 from fevgan_jax.metrics import bootstrap, content_distance, face_networks, frechet
 from fevgan_jax.trained import TrainedGenerator
 
@@ -35,10 +35,10 @@ PROTOCOL = {
   'acd_i': 'the same between the input image and every frame',
   'expression': 'share of clips in which a classifier, trained on the real training clips, sees '
   'the label that was asked for; probability: that it gives to this label',
-  'motion': 'displacement of pixels from the first frame (optical flow), over the real clips\'',
+  'motion': "displacement of pixels from the first frame (optical flow), over the real clips'",
   'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
   'training clips',
-  'noise': 'where a system draws any: key 0, folded with the number of a batch\'s first clip',
+  'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
   'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
 }
 
@@ -97,7 +97,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
   }
   with media.replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
-  write_samples(generator, source, workdir / 'samples')
+  write_samples(generator, source, facts, workdir / 'samples')
   logging.info('%s', report(result))
   return result
 
@@ -181,18 +181,19 @@ def cell(entry: dict | None, style: str) -> str:
 
 
 def write_samples(
-  generator: TrainedGenerator, source, folder: pathlib.Path, people: int = 3
+  generator: TrainedGenerator, source, facts: Facts, folder: pathlib.Path, people: int = 3
 ) -> None:
   """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
   clips; test_apex.png, its last frame."""
-  clips = {}
-  for i in range(len(source)):
-    clip = source[i]
-    clips.setdefault(clip['subject'].decode(), {}).setdefault(int(clip['label']), clip['video'])
-  names = sorted(name for name, by_label in clips.items() if len(by_label) == NUM_LABELS)[:people]
+  first = {}  # clip of a person with a label
+  for i, found in enumerate(zip(facts.people, facts.labels)):
+    first.setdefault(found, i)
+  every = range(NUM_LABELS)
+  names = sorted(set(facts.people))
+  names = [name for name in names if all((name, label) in first for label in every)][:people]
   if not names:
     return
-  real = np.stack([[clips[name][label] for label in range(NUM_LABELS)] for name in names])
+  real = np.stack([[source[first[name, label]]['video'] for label in every] for name in names])
   inputs = np.repeat(real[:, 0, 0], NUM_LABELS, axis=0)
   labels = np.tile(np.arange(NUM_LABELS), len(names))
   generated = np.asarray(generator.generate(inputs, labels, jax.random.key(0)))

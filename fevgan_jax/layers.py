@@ -14,6 +14,9 @@ Array = jax.Array
 
 # Section 4.2: every trained network starts from N(0, 0.01).
 normal_init = nn.initializers.normal(0.01)
+# PyTorch's default, U(-1, 1) / sqrt(fan in), of systems whose authors leave it as it is. Of kernels
+# [*window, F, C] PyTorch, too, counts F for a transposed convolution.
+torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 # As in VGAN, on which the paper builds.
 leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 

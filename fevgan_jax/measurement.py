@@ -94,9 +94,7 @@ def measure(generate: Generate, source, judges: Judges, batch_size: int) -> Meas
   return Measured(facts, values, traits)
 
 
-def generate_batch(
-  generate: Generate, batch: Mapping[str, np.ndarray], start: int
-) -> np.ndarray:
+def generate_batch(generate: Generate, batch: Mapping[str, np.ndarray], start: int) -> np.ndarray:
   """uint8 [batch, time, height, width, 3]. Noise, where a system draws any, comes from key 0 folded
   with the number of the batch's first clip."""
   noise = jax.random.fold_in(jax.random.key(0), start)
@@ -116,12 +114,11 @@ def generated_clips(
 
 def describe(source) -> Facts:
   """Who, which take and which label each clip is."""
-  clips = [source[i] for i in range(len(source))]
-  return Facts(
-    np.array([clip['subject'].decode() for clip in clips]),
-    np.array([clip['take'].decode() for clip in clips]),
-    np.array([int(clip['label']) for clip in clips]),
-  )
+  rows = []
+  for i in range(len(source)):  # one clip at a time: their videos need not fit into memory
+    clip = source[i]
+    rows.append((clip['subject'].decode(), clip['take'].decode(), int(clip['label'])))
+  return Facts(*map(np.array, zip(*rows)))
 
 
 def partners(people: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -63,7 +63,9 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> Tra
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
   """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config without the
   places of this machine."""
-  config = config | {'dataset': config['dataset'] | {'data_dir': ''}}
+  settings = flax.traverse_util.flatten_dict(config, sep='.')
+  settings |= {key: '' for key in checkpoint.PLACES if key in settings}
+  config = flax.traverse_util.unflatten_dict(settings, sep='.')
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
   arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import pytest
-from test_vgan import count, filled, narrow, shapes_of
+from networks import count, shapes_of
+from test_vgan import filled, narrow
 
 from configs import base
 from fevgan_jax import losses, models
@@ -15,9 +16,10 @@ from fevgan_jax.system import Example, Generated
 def test_shapes_and_sizes_as_published():
   config = base.choose(base.get_config(), 'cvgan')
   assert (config.batch_size, config.optimizer.learning_rate, config.optimizer.b1) == (32, 2e-4, 0.5)
-  generated, logits, generator, critic = shapes_of(config)
+  fresh, generated, verdicts = shapes_of(config)
+  generator, critic = fresh.generator.params, fresh.critics['critic'].params
   assert generated.video.shape == (2, 32, 64, 64, 3)
-  assert logits.shape == (2,)
+  assert verdicts['critic'].shape == (2,)
   # Encoder: 16 * (3 * 128 + ...) and 128 for the only bias.
   middle = 1024 * 512 + 512 * 256 + 256 * 128
   encoder = 16 * (3 * 128 + middle) + 128 + 2 * (256 + 512 + 1024)

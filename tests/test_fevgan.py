@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from einops import repeat
+from networks import count, shapes_of
 
 from configs import base
 from fevgan_jax import conv, models
@@ -13,55 +14,32 @@ from fevgan_jax.models import fevgan
 from fevgan_jax.system import Example
 
 
-def count(tree) -> int:
-  return sum(x.size for x in jax.tree.leaves(tree))
-
-
-def shapes_of(config, channels: int):
-  """Shapes of the generator's and the critic's variables and outputs, without computing
-  anything."""
-  system = models.build(config, None)
-  images = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
-  labels = jax.ShapeDtypeStruct((2, 6), jnp.float32)
-  features = jax.ShapeDtypeStruct((2, 4, 4, channels), jnp.float32) if channels else None
-
-  def both(images, labels, features):
-    generated, g = system.generator.init_with_output(
-      jax.random.key(0), images, labels, features, train=False
-    )
-    logits, d = system.critics['critic'].module.init_with_output(
-      jax.random.key(0), generated.video, labels, train=False
-    )
-    return generated.video, logits, g, d
-
-  return jax.eval_shape(both, images, labels, features)
-
-
 def test_shapes_and_sizes_at_the_narrow_reading():
   config = base.get_config()
-  video, logits, generator, critic = shapes_of(config, channels=1024)
-  assert video.shape == (2, 32, 64, 64, 3)
-  assert logits.shape == (2,)
+  fresh, generated, verdicts = shapes_of(config, channels=1024)
+  generator, critic = fresh.generator.params, fresh.critics['critic'].params
+  assert generated.video.shape == (2, 32, 64, 64, 3)
+  assert verdicts['critic'].shape == (2,)
   # G_dec, without the biases that batch normalisation makes idle: (1024 + 512 + 6) * 512 * 2 for
   # the first layer, then 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3, and 2 * (512 +
   # 256 + 128 + 64) for the norms.
   decoder = 1542 * 512 * 2 + 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3 + 2 * 960
-  assert count(generator['params']['decoder']) == decoder
+  assert count(generator['decoder']) == decoder
   # E_s: 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 for the only bias, and 2 * (128 +
   # 256 + 512).
   spatial = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 + 2 * 896
-  assert count(generator['params']['spatial_encoder']) == spatial
+  assert count(generator['spatial_encoder']) == spatial
   # D, 11.07 M: 64 * ((3 + 6) * 64 + 64 * 128 + 128 * 256 + 256 * 512), 32 * 512 + 1 for the logit.
   discriminator = 64 * (9 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 + 2 * 896 + 32 * 512 + 1
-  assert count(critic['params']) == discriminator == pytest.approx(11.07e6, rel=1e-3)
+  assert count(critic) == discriminator == pytest.approx(11.07e6, rel=1e-3)
 
 
 def test_ablations_drop_an_encoder():
   config = base.get_config()
-  without_identity = shapes_of(config, channels=0)[2]['params']
+  without_identity = shapes_of(config).state.generator.params
   assert without_identity['decoder']['UpConv_0']['kernel'].shape[-1] == 512 + 6
   base.no_spatial(config)
-  without_spatial = shapes_of(config, channels=1024)[2]['params']
+  without_spatial = shapes_of(config, channels=1024).state.generator.params
   assert without_spatial['decoder']['UpConv_0']['kernel'].shape[-1] == 1024 + 6
   assert 'spatial_encoder' not in without_spatial
 
@@ -69,7 +47,7 @@ def test_ablations_drop_an_encoder():
 def test_critic_may_hear_the_label_after_its_first_layer():
   config = base.get_config()
   config.critic.label = 'hidden'
-  critic = shapes_of(config, channels=0)[3]['params']
+  critic = shapes_of(config).state.critics['critic'].params
   assert critic['Conv_0']['kernel'].shape == (4, 4, 4, 3, 64)
   assert critic['Conv_1']['kernel'].shape == (4, 4, 4, 64 + 6, 128)
   config.critic.label = 'nowhere'

@@ -4,38 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import count, norm, shapes_of
 
 from configs import base, synthetic_faces
-from fevgan_jax import layers, models, state
+from fevgan_jax import models
 from fevgan_jax.models import imaginator
-from fevgan_jax.system import Example
-
-norm = layers.batch_norm(base.get_config().norm, None)
-
-
-def count(tree) -> int:
-  return sum(x.size for x in jax.tree.leaves(tree))
 
 
 def test_shapes_and_sizes():
-  system = models.build(base.choose(base.get_config(), 'imaginator'), None)
-  video = jax.ShapeDtypeStruct((2, 32, 64, 64, 3), jnp.float32)
-  example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), None)
-
-  def everything(example):
-    fresh = state.create(system, example, jax.random.key(0))
-    keys, verdicts = {'noise': jax.random.key(0)}, {}
-    clip = system.generator.apply(
-      fresh.generator.variables, example.image, example.label, None, train=False, rngs=keys
-    ).video
-    for name, critic in system.critics.items():
-      view = critic.view(clip, jax.random.key(0))
-      variables = fresh.critics[name].variables
-      verdicts[name] = critic.module.apply(variables, view, example.label, train=False)
-    return fresh, clip, verdicts
-
-  fresh, clip, verdicts = jax.eval_shape(everything, example)
-  assert clip.shape == (2, 32, 64, 64, 3)
+  fresh, generated, verdicts = shapes_of(base.choose(base.get_config(), 'imaginator'))
+  assert generated.video.shape == (2, 32, 64, 64, 3)
   assert verdicts['video_critic'].shape == verdicts['image_critic'].shape == (2,)
   # Without the biases that normalisation makes idle. Encoder, 3.58 M; decoder, 71.8 M: kernels in
   # time (2 and 4 places) and in space (16), and two numbers per normalised channel.

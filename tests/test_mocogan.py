@@ -8,39 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from networks import count, norm, shapes_of
 
 from configs import base, synthetic_faces
 from fevgan_jax import layers, losses, models, state, step
 from fevgan_jax.errors import UserError
 from fevgan_jax.models import mocogan
-from fevgan_jax.system import Critic, Example, Generated, System, Verdict
-
-norm = layers.batch_norm(base.get_config().norm, None)
-
-
-def count(tree) -> int:
-  return sum(x.size for x in jax.tree.leaves(tree))
+from fevgan_jax.system import Critic, Generated, System, Verdict
 
 
 def test_shapes_and_sizes():
-  system = models.build(base.choose(base.get_config(), 'mocogan'), None)
-  video = jax.ShapeDtypeStruct((2, 32, 64, 64, 3), jnp.float32)
-  example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), None)
-
-  def everything(example):
-    fresh = state.create(system, example, jax.random.key(0))
-    keys, verdicts = {'noise': jax.random.key(0)}, {}
-    clip = system.generator.apply(
-      fresh.generator.variables, example.image, example.label, None, train=False, rngs=keys
-    ).video
-    for name, critic in system.critics.items():
-      view = critic.view(clip, jax.random.key(0))
-      variables = fresh.critics[name].variables
-      verdicts[name] = critic.module.apply(variables, view, example.label, train=False)
-    return fresh, clip, verdicts
-
-  fresh, clip, verdicts = jax.eval_shape(everything, example)
-  assert clip.shape == (2, 32, 64, 64, 3)
+  fresh, generated, verdicts = shapes_of(base.choose(base.get_config(), 'mocogan'))
+  assert generated.video.shape == (2, 32, 64, 64, 3)
   assert verdicts['image_critic'].shape == (2, 4, 4)
   assert verdicts['video_critic'].logits.shape == (2, 17)
   assert verdicts['video_critic'].label_logits.shape == (2, 17, 6)
@@ -123,7 +102,7 @@ def test_views():
 
 def test_weights_start_as_pytorchs():
   # U(-1, 1) / sqrt(fan in) has a standard deviation of 1 / sqrt(3 fan in); fan in is 4 * 4 * 8.
-  kernel = mocogan.torch_init(jax.random.key(0), (4, 4, 8, 100))
+  kernel = layers.torch_init(jax.random.key(0), (4, 4, 8, 100))
   assert jnp.abs(kernel).max() == pytest.approx(128**-0.5, rel=1e-3)
   assert kernel.std() == pytest.approx(384**-0.5, rel=0.02)
 

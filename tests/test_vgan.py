@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import count, shapes_of
 
 from configs import base, synthetic_faces
 from fevgan_jax import losses, models
@@ -15,10 +16,6 @@ IMAGES = jax.ShapeDtypeStruct((2, 64, 64, 3), jnp.float32)
 LABELS = jax.ShapeDtypeStruct((2, 6), jnp.float32)
 
 
-def count(tree) -> int:
-  return sum(x.size for x in jax.tree.leaves(tree))
-
-
 def narrow(name: str):
   """A config whose networks are as narrow as can be."""
   config = synthetic_faces.get_config(name)
@@ -26,28 +23,14 @@ def narrow(name: str):
   return config
 
 
-def shapes_of(config):
-  """Shapes of what the generator returns, of the logits, and of both networks' variables."""
-  system = models.build(config, None)
-
-  def both(images, labels):
-    keys = {'params': jax.random.key(0), 'noise': jax.random.key(1)}
-    generated, g = system.generator.init_with_output(keys, images, labels, None, train=False)
-    logits, d = system.critics['critic'].module.init_with_output(
-      jax.random.key(0), generated.video, labels, train=False
-    )
-    return generated, logits, g['params'], d['params']
-
-  return jax.eval_shape(both, IMAGES, LABELS)
-
-
 def test_shapes_and_sizes_as_published():
   config = base.choose(base.get_config(), 'vgan')
   assert (config.batch_size, config.optimizer.learning_rate, config.optimizer.b1) == (64, 2e-4, 0.5)
-  generated, logits, generator, critic = shapes_of(config)
+  fresh, generated, verdicts = shapes_of(config)
+  generator, critic = fresh.generator.params, fresh.critics['critic'].params
   assert generated.video.shape == (2, 32, 64, 64, 3)
   assert generated.extras['mask'].shape == (2, 32, 64, 64, 1)
-  assert logits.shape == (2,)
+  assert verdicts['critic'].shape == (2,)
   # 2-D stream: 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3); 3-D stream: 32 * 100 *
   # 512 for the first layer, 64 * (...) for the middle ones and 64 * 64 * (3 + 1) for the heads. One
   # bias for each of the 3 + 3 + 1 channels that come out, and two numbers for each that is

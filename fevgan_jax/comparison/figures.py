@@ -135,4 +135,3 @@ def show(run: Run, source, index: Sequence[int]) -> np.ndarray:
 def title_of(run: Run, i: int) -> str:
   clip = run.result['per_clip'][i]
   return f'{clip["subject"]}, {clip["label"]}'
-

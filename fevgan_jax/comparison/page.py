@@ -25,8 +25,7 @@ def html(title: str, tables: list[Table], figures: list[Figure], run: Run) -> st
   """The page as text; needs no network and no other file."""
   parts = [f'<h1>{text(title)}</h1>', *map(table, tables), *map(figure, figures)]
   rules = ''.join(
-    f'<dt>{text(name)}</dt><dd>{text(rule)}</dd>'
-    for name, rule in run.result['protocol'].items()
+    f'<dt>{text(name)}</dt><dd>{text(rule)}</dd>' for name, rule in run.result['protocol'].items()
   )
   body = '\n'.join([*parts, f'<h2>Protocol</h2><dl>{rules}</dl>'])
   return (

@@ -45,6 +45,11 @@ class Run:
     return np.array([clip.get(row, {}).get(metric, np.nan) for clip in self.result['per_clip']])
 
   @property
+  def clips(self) -> list[tuple[str, str, str]]:
+    """Who, which take and which label each clip is."""
+    return [(clip['subject'], clip['take'], clip['label']) for clip in self.result['per_clip']]
+
+  @property
   def people(self) -> np.ndarray:
     """[clips], who it is."""
     return np.array([clip['subject'] for clip in self.result['per_clip']])
@@ -80,14 +85,12 @@ def name(config: ml_collections.ConfigDict) -> str:
   return ' '.join(words)
 
 
-def distinguish(runs: list[Run]) -> list[Run]:
-  """The same runs, if they can be compared; equal names get the workdir's behind them.
-
+def check_comparable(runs: list[Run]) -> None:
+  """
   Raises:
     UserError: two runs were measured on other clips or with other judges.
   """
   first = runs[0]
-  clips = [(clip['subject'], clip['take'], clip['label']) for clip in first.result['per_clip']]
   for run in runs[1:]:
     for key in ('dataset', 'split', 'face_network', 'protocol'):
       if run.result[key] != first.result[key]:
@@ -95,8 +98,12 @@ def distinguish(runs: list[Run]) -> list[Run]:
           f'{run.workdir} and {first.workdir}: measured with another {key}: measure both again '
           'with --mode evaluate and the same --config.evaluation and --config.dataset'
         )
-    if clips != [(clip['subject'], clip['take'], clip['label']) for clip in run.result['per_clip']]:
+    if run.clips != first.clips:
       raise UserError(f'{run.workdir} and {first.workdir}: measured on other clips')
+
+
+def distinguish(runs: list[Run]) -> list[Run]:
+  """The same runs; equal names get the workdir's behind them."""
   names = [run.name for run in runs]
   return [
     dataclasses.replace(run, name=f'{run.name} ({run.workdir.name})')

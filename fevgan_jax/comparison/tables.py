@@ -75,7 +75,7 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
   note = (
     f'± is half of the {bootstrap.LEVEL:.0%} interval over people. ACD and ACD-I: L2 distances of '
     f'{network} features'
-    + (f', which tell these people apart with an AUC of {auc:.3f}' if auc else '')
+    + (f', which tell these people apart with an AUC of {auc:.3f}' if auc is not None else '')
     + '. "Label seen" by a classifier of the real clips: its own accuracy is the line "real clip". '
     f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
     'does not give in full: its numbers stand here for their order and must not be set against '

@@ -15,8 +15,7 @@ from einops import rearrange, repeat
 
 from fevgan_jax import conv, losses
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, both_sides, leaky_relu
-from fevgan_jax.models.mocogan import torch_init
+from fevgan_jax.layers import Conv, UpConv, batch_norm, both_sides, leaky_relu, torch_init
 from fevgan_jax.system import Critic, Generated, System, Term
 
 Array = jax.Array

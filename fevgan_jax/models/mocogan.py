@@ -16,7 +16,7 @@ from einops import rearrange, repeat
 
 from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu
+from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
 from fevgan_jax.system import Critic, Generated, System, Verdict, whole_clip
 
 Array = jax.Array
@@ -32,10 +32,6 @@ KEYS = (
   'loss.adversarial',
   'loss.label',
 )
-
-# PyTorch's default, U(-1, 1) / sqrt(fan in), which the authors leave as it is. Of kernels [*window,
-# F, C] PyTorch, too, counts F for a transposed convolution.
-torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
 class MotionCode(nn.Module):

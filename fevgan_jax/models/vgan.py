@@ -138,9 +138,7 @@ def system(
   del identity
   critic = Discriminator(config.critic.width, batch_norm(config.norm, axis_name, CRITIC_EPSILON))
   return System(
-    generator=Generator(
-      config.model.width, config.model.noise, batch_norm(config.norm, axis_name)
-    ),
+    generator=Generator(config.model.width, config.model.noise, batch_norm(config.norm, axis_name)),
     optimizer=optimizer(),
     critics={'critic': Critic(critic, optimizer())},
     terms={

@@ -1,0 +1,65 @@
+"""What the tests of the systems share: shapes and sizes of their networks, without computing
+anything."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from configs import base
+from fevgan_jax import layers, models, state
+from fevgan_jax.state import TrainState
+from fevgan_jax.system import Example, Generated
+
+norm = layers.batch_norm(base.get_config().norm, None)
+
+
+class Shapes(NamedTuple):
+  """Of two clips of a system.
+
+  Attributes:
+    state: before the first step.
+    generated: what the generator returns.
+    verdicts: what the critics say of that, by name.
+  """
+
+  state: TrainState
+  generated: Generated
+  verdicts: dict
+
+
+def shapes_of(config, channels: int = 0) -> Shapes:
+  """The shapes of a system; `channels` are those of a face network's features."""
+  system = models.build(config, None)
+  video = jax.ShapeDtypeStruct((2, 32, 64, 64, 3), jnp.float32)
+  features = jax.ShapeDtypeStruct((2, 4, 4, channels), jnp.float32) if channels else None
+  example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), features)
+
+  def everything(example):
+    key = jax.random.key(0)
+    fresh = state.create(system, example, key)
+    generated = system.generator.apply(
+      fresh.generator.variables,
+      example.image,
+      example.label,
+      example.features,
+      train=False,
+      rngs={'noise': key},
+    )
+    verdicts = {
+      name: critic.module.apply(
+        fresh.critics[name].variables,
+        critic.view(generated.video, key),
+        example.label,
+        train=False,
+      )
+      for name, critic in system.critics.items()
+    }
+    return Shapes(fresh, generated, verdicts)
+
+  return jax.eval_shape(everything, example)
+
+
+def count(tree) -> int:
+  """Numbers in all arrays."""
+  return sum(x.size for x in jax.tree.leaves(tree))
