@@ -2,7 +2,7 @@
 
     python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode MODE] [--workdir DIR] [--config.KEY=V]
     python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
-    python main.py --mode generate --image PHOTO [--expression all] [--workdir DIR] [--output DIR]
+    python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
 
 Modes: train (the default), prepare, evaluate, compare, generate, benchmark. configs/base.py holds
 every key, README.md explains the rest, several processes (--coordinator) among it.
@@ -34,7 +34,7 @@ def run(argv: list[str]) -> None:
     benchmark.benchmark(options.config)
   elif options.mode == 'generate':
     where = options.named_workdir, options.image, options.expression, options.output
-    generate.generate(options.config, *where, seed=options.seed)
+    generate.generate(options.config, *where, options.intensities, seed=options.seed)
 
 
 def set_up_logging() -> None:

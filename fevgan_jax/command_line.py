@@ -32,6 +32,7 @@ class Options:
     named_workdir: the same, or None where the user named none.
     image: a photograph, in mode generate.
     expression: a label or 'all', in mode generate.
+    intensities: how strong, in mode generate.
     seed: of the noise, in mode generate.
     output: a folder, in modes generate and compare.
     workdirs: of the runs to compare.
@@ -46,6 +47,7 @@ class Options:
   named_workdir: pathlib.Path | None
   image: str
   expression: str
+  intensities: list[float]
   seed: int
   output: pathlib.Path
   workdirs: list[pathlib.Path]
@@ -77,6 +79,7 @@ def parse(argv: list[str]) -> Options:
     flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
     flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
     flags.DEFINE_string('expression', 'all', 'what the face shall show', flag_values=values)
+    flags.DEFINE_list('intensity', ['1'], 'how strongly', flag_values=values)
     flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
     flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
     flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
@@ -116,6 +119,7 @@ def parse(argv: list[str]) -> Options:
     workdir if values.workdir else None,
     os.path.expanduser(values.image),
     values.expression,
+    _intensities(values.intensity),
     values.seed,
     output,
     [pathlib.Path(workdir).expanduser() for workdir in values.workdirs],
@@ -139,6 +143,15 @@ def _check_read(system: str, chosen: str, words: list[str]) -> None:
         f'config.{key}: {system} does not read it, '
         + (f'only {known}' if known else f'nor any other of config.{section}')
       )
+
+
+def _intensities(words: list[str]) -> list[float]:
+  try:
+    return [float(word) for word in words] or [1.0]
+  except ValueError as error:
+    raise UserError(
+      f"--intensity: '{','.join(words)}', expected numbers, as --intensity 0.3,0.6,1"
+    ) from error
 
 
 def _check_processes(values: flags.FlagValues) -> None:

@@ -87,7 +87,8 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
 def train_batches(
   source, config: ml_collections.ConfigDict, part: slice = slice(None)
 ) -> grain.DatasetIterator:
-  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch].
+  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and, of
+  a data set that knows it, 'intensity' float32 [batch].
 
   Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
   result give the position, which counts batches.
@@ -102,9 +103,11 @@ def train_batches(
 
   def load(indices: np.ndarray) -> dict[str, np.ndarray]:
     clips = [source[i] for i in indices[part]]
+    kinds = {'video': np.uint8, 'label': np.int32, 'intensity': np.float32}
     return {
-      'video': np.stack([clip['video'] for clip in clips]),
-      'label': np.array([clip['label'] for clip in clips], np.int32),
+      key: np.stack([clip[key] for clip in clips]).astype(kind, copy=False)
+      for key, kind in kinds.items()
+      if key in clips[0]
     }
 
   dataset = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat()

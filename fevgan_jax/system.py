@@ -25,7 +25,7 @@ class Example:
 
   Attributes:
     video: [batch, time, height, width, 3] in [-1, 1], the real clip.
-    label: [batch, 6], one-hot.
+    label: [batch, 6], one-hot; of a graded system times the clip's intensity.
     features: [batch, 4, 4, channels] of the first frame, by the frozen face network; None without
       one.
   """
@@ -115,6 +115,8 @@ class System:
     adversarial_weight: of every critic's verdict in the generator's objective.
     judges_before_update: whether the generator is judged by the critics as they were before the
       step, or as the step has updated them.
+    graded: whether labels are multiplied by how strong an expression is, 1 being usual, and 0 the
+      still face.
     identity: the frozen face network; its parameters are an argument of the step. None without one.
     dtype: what the networks compute in. Parameters, optimiser states, batch statistics and losses
       are float32 whatever it is: `apply` rounds on the way in, and converts back on the way out.
@@ -127,6 +129,7 @@ class System:
   terms: Mapping[str, Term]
   adversarial_weight: float = 1.0
   judges_before_update: bool = False
+  graded: bool = False
   identity: IdentityEncoder | None = None
   dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
@@ -143,13 +146,26 @@ class System:
     return cast(module.apply(variables, *cast(inputs, self.dtype), **options), jnp.float32)
 
   def example(self, frozen, batch: Mapping[str, Array]) -> Example:
-    """A batch as stored (uint8 video, integer label) to what the networks see."""
+    """A batch as stored (uint8 video, integer label, intensity if it is known) to what the networks
+    see."""
     video = to_signed(batch['video'])
-    return Example(
-      video, jax.nn.one_hot(batch['label'], NUM_LABELS), self.encode(frozen, video[:, 0])
-    )
+    label = self.condition(batch['label'], batch.get('intensity', 1.0))
+    return Example(video, label, self.encode(frozen, video[:, 0]))
 
-  def generate(self, variables, frozen, images: Array, labels: Array, rng: Array) -> Array:
+  def condition(self, labels: Array, intensity: Array | float) -> Array:
+    """Labels int [batch] and intensities, [batch] or one for all -> [batch, 6]."""
+    label = jax.nn.one_hot(labels, NUM_LABELS)
+    return jnp.expand_dims(intensity, -1) * label if self.graded else label
+
+  def generate(
+    self,
+    variables,
+    frozen,
+    images: Array,
+    labels: Array,
+    rng: Array,
+    intensity: Array | float = 1.0,
+  ) -> Array:
     """Clips for use, not for training: stored statistics, nothing updated.
 
     Args:
@@ -158,12 +174,13 @@ class System:
       images: uint8 [batch, height, width, 3].
       labels: int [batch].
       rng: key for a generator that draws noise.
+      intensity: [batch] or one for all; only a graded system's clips depend on it.
 
     Returns:
       uint8 [batch, time, height, width, 3].
     """
     images = to_signed(images)
-    label = jax.nn.one_hot(labels, NUM_LABELS)
+    label = self.condition(labels, intensity)
     generated = self.apply(
       self.generator,
       variables,

@@ -20,8 +20,8 @@ import safetensors.numpy
 from fevgan_jax import checkpoint, models
 
 # images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
-# time, height, width, 3]
-Generate = Callable[[np.ndarray, np.ndarray, jax.Array], jax.Array]
+# time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
+Generate = Callable[..., jax.Array]
 FILE = pathlib.Path(__file__).parent / 'weights' / 'fevgan_synthetic_faces.safetensors'
 
 
@@ -33,11 +33,13 @@ class TrainedGenerator:
     config: what it was trained with, and where things lie on this machine.
     step: of its training; None for the weights that come with the project.
     generate: clips of images and labels.
+    graded: whether `generate` heeds the intensity.
   """
 
   config: ml_collections.ConfigDict
   step: int | None
   generate: Generate
+  graded: bool
 
 
 def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> TrainedGenerator:
@@ -56,8 +58,9 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> Tra
     variables, saved, step = checkpoint.restore_generator(workdir)
   config = checkpoint.restored_config(config, saved)
   encoder, frozen = models.load_identity(config)
-  generate = jax.jit(models.build(config, encoder).generate)
-  return TrainedGenerator(config, step, functools.partial(generate, variables, frozen))
+  system = models.build(config, encoder)
+  generate = functools.partial(jax.jit(system.generate), variables, frozen)
+  return TrainedGenerator(config, step, generate, system.graded)
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:

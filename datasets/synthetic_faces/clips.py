@@ -12,7 +12,8 @@ from synthetic_faces import expression, person, renderer
 Clip = dict[str, Any]
 
 
-def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]:
+def clips_of_person(seed: int, takes: int, size: int, frames: int,
+                    strengths: tuple[float, float] = expression.STRENGTHS) -> list[Clip]:
   """Every take of every expression of one person.
 
   Args:
@@ -20,6 +21,7 @@ def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]
     takes: per expression.
     size: side of the frames in pixels.
     frames: per clip.
+    strengths: of the takes, see `expression.perform`.
 
   Returns:
     Examples as the data set's features describe them, expression by expression.
@@ -28,15 +30,17 @@ def clips_of_person(seed: int, takes: int, size: int, frames: int) -> list[Clip]
   clips = []
   for label in expression.LABELS:
     for number in range(takes):
-      take = expression.perform(who, label, number, frames)
+      take = expression.perform(who, label, number, frames, strengths)
       video, landmarks = renderer.render(who, take, size)
       clips.append({
           'video': video, 'label': label, 'subject': f'{seed:07d}', 'take': f'take{number:03d}',
-          'landmarks': landmarks, 'action_units': take.action_units.astype(np.float32)})
+          'landmarks': landmarks, 'action_units': take.action_units.astype(np.float32),
+          'intensity': np.float32(take.intensity)})
   return clips
 
 
 def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
+                    strengths: tuple[float, float] = expression.STRENGTHS,
                     processes: int | None = None) -> Iterator[Clip]:
   """`clips_of_person` for each seed, in order, in fresh processes.
 
@@ -45,7 +49,7 @@ def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
 
   Args:
     seeds: of the people.
-    takes, size, frames: see `clips_of_person`.
+    takes, size, frames, strengths: see `clips_of_person`.
     processes: how many; by default as many as this process may use cores.
 
   Raises:
@@ -57,7 +61,7 @@ def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
     remaining = iter(seeds)
     while True:
       for seed in remaining:  # a few people ahead of the reader, no more: clips are large
-        waiting.append(pool.submit(clips_of_person, seed, takes, size, frames))
+        waiting.append(pool.submit(clips_of_person, seed, takes, size, frames, strengths))
         if len(waiting) > 2 * processes:
           break
       if not waiting:

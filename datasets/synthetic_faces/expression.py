@@ -58,6 +58,10 @@ NOD = {'anger': 0.04, 'disgust': 0.02, 'fear': -0.03, 'happiness': -0.02, 'sadne
 BLINKS = ('anger', 'disgust', 'happiness', 'sadness')  # wide eyes do not blink
 LARGEST_JAW_DROP = 0.85  # of action unit 26: more would leave the crop
 
+# How strong takes are, as shares of APEX; the middle of the usual range is intensity 1.
+STRENGTHS = (0.75, 1.12)
+TYPICAL = sum(STRENGTHS) / 2
+
 TAKE_STREAM = 2  # sets a take's random numbers apart from the person's
 
 
@@ -71,12 +75,14 @@ class Take:
     lopsided: [frames, 18] what the left side does more and the right side less.
     pose: [frames, 3] yaw, pitch and roll in radians.
     light: the same throughout.
+    intensity: how strong it is, 1 being usual.
   """
   label: str
   action_units: np.ndarray
   lopsided: np.ndarray
   pose: np.ndarray
   light: Light
+  intensity: float = 1.0
 
 
 def displacements() -> list[str]:
@@ -109,7 +115,8 @@ def _expanded(blend: dict[str, float], ancestry: dict[str, float]) -> dict[str, 
   return result
 
 
-def perform(person: 'Person', label: str, number: int, frames: int) -> Take:
+def perform(person: 'Person', label: str, number: int, frames: int,
+            strengths: tuple[float, float] = STRENGTHS) -> Take:
   """Draws take `number` of an expression, from neutral in the first frame to the apex in the last.
 
   Functions of time are drawn before they are sampled: with more frames a take is the same movement.
@@ -119,6 +126,7 @@ def perform(person: 'Person', label: str, number: int, frames: int) -> Take:
     label: one of LABELS.
     number: of the take.
     frames: how many, at least 2.
+    strengths: least and greatest, of which one is drawn.
   """
   rng = np.random.default_rng((TAKE_STREAM, person.seed, LABELS.index(label), number))
   time = np.linspace(0, 1, frames)
@@ -127,7 +135,7 @@ def perform(person: 'Person', label: str, number: int, frames: int) -> Take:
   pose = rng.normal(0, (0.07, 0.05, 0.03))
   pose = pose + [0.035, 0.025, 0.02] * np.stack([drift(rng, time) for _ in range(3)], 1)
 
-  strength = rng.uniform(0.75, 1.12)
+  strength = rng.uniform(*strengths)
   onset, rise = rng.uniform(0.02, 0.15), rng.uniform(0.5, 0.8)
   units = np.zeros((frames, len(ACTION_UNITS)))
   for unit, (mean, deviation) in APEX[label].items():
@@ -144,7 +152,7 @@ def perform(person: 'Person', label: str, number: int, frames: int) -> Take:
   if label in BLINKS and rng.random() < 0.25:
     blink = np.exp(-0.5 * ((time - rng.uniform(0.2, 0.7)) / 0.042) ** 2)
     units[:, lids] = np.maximum(units[:, lids], blink * (blink > 1e-3))
-  return Take(label, units, lopsided, pose, light)
+  return Take(label, units, lopsided, pose, light, strength / TYPICAL)
 
 
 def minimum_jerk(q: np.ndarray) -> np.ndarray:

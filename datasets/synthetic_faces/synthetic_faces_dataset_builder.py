@@ -22,16 +22,21 @@ class Config(builder.Config):
   Attributes:
     train_people, test_people: how many; nobody is in both splits, whichever configs are mixed.
     takes: of each of the six expressions by each person.
+    strengths: least and greatest of a take, see `expression.STRENGTHS`.
   """
   train_people: int
   test_people: int
   takes: int = 1
+  strengths: tuple[float, float] = expression.STRENGTHS
 
   def __post_init__(self):
     super().__post_init__()
     for name in ('train_people', 'test_people', 'takes'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+    if not 0 <= self.strengths[0] <= self.strengths[1]:
+      raise ValueError(f'strengths is {self.strengths}, expected two numbers, 0 or more, the first '
+                       'not the larger')
     if self.train_people > FIRST_TEST_SEED:
       raise ValueError(f'train_people is {self.train_people}, expected at most {FIRST_TEST_SEED}: '
                        'later seeds are the people of the test split')
@@ -40,13 +45,17 @@ class Config(builder.Config):
 class Builder(tfds.core.GeneratorBasedBuilder):
   """People who do not exist, making the six basic expressions."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.',
+                   '1.1.0': 'The intensity of each take; clips as before. Configuration graded.'}
   BUILDER_CONFIGS = [
       Config(name='quick', description='72 people, one take: minutes to render.',
              train_people=60, test_people=12),
       Config(name='full', description='200 people, two takes.',
              train_people=160, test_people=40, takes=2),
+      Config(name='graded', description='200 people, two takes, from faint to strong.',
+             train_people=160, test_people=40, takes=2,
+             strengths=(0.0, 1.2 * expression.TYPICAL)),
       Config(name='tiny', description='3 people: to see that everything works.',
              train_people=2, test_people=1),
   ]
@@ -65,6 +74,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             'take': tfds.features.Text(),
             'landmarks': tensor(68, 2, dtype=np.float32),
             'action_units': tensor(len(expression.ACTION_UNITS), dtype=np.float32),
+            'intensity': tfds.features.Scalar(np.float32),
         }),
         supervised_keys=None,
         homepage='https://pypi.org/project/anny/',
@@ -83,7 +93,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     config = self.builder_config
     total = len(seeds) * config.takes * len(expression.LABELS)
     rendered = clips.clips_of_people(
-        seeds, config.takes, config.size, config.frames, config.processes)
+        seeds, config.takes, config.size, config.frames, config.strengths, config.processes)
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
       yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

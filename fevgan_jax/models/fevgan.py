@@ -66,6 +66,19 @@ class SpatialEncoder(nn.Module):
     return x
 
 
+def grow(
+  features: Array, width: int, repeat_edges: bool, norm: Callable[[bool], nn.Module], train: bool
+) -> Array:
+  """The decoder up to its last layer: [batch, 4, 4, channels] -> [batch, 16, 32, 32, width]."""
+  x = rearrange(features, 'b h w c -> b 1 h w c')
+  x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(x)
+  x = nn.relu(norm(train)(x))
+  for multiple in (4, 2, 1):
+    x = UpConv(multiple * width, bias=False, repeat_edges=repeat_edges)(x)
+    x = nn.relu(norm(train)(x))
+  return x
+
+
 class VideoDecoder(nn.Module):
   """G_dec: fused 4x4 features to a clip; transposed 3-D convolutions that double time and space
   (section 3.1).
@@ -81,15 +94,12 @@ class VideoDecoder(nn.Module):
   norm: Callable[[bool], nn.Module]
 
   @nn.compact
-  def __call__(self, features: Array, train: bool) -> Array:
-    """[batch, 4, 4, channels] -> [batch, 32, 64, 64, 3] in (-1, 1)."""
-    x = rearrange(features, 'b h w c -> b 1 h w c')
-    x = UpConv(8 * self.width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(x)
-    x = nn.relu(self.norm(train)(x))
-    for multiple in (4, 2, 1):
-      x = UpConv(multiple * self.width, bias=False, repeat_edges=self.repeat_edges)(x)
-      x = nn.relu(self.norm(train)(x))
-    return jnp.tanh(UpConv(3, repeat_edges=self.repeat_edges)(x))
+  def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
+    """[batch, 4, 4, channels] -> a video [batch, 32, 64, 64, 3] in (-1, 1). Image and label are in
+    the features, and no more is asked of them."""
+    del image, label
+    x = grow(features, self.width, self.repeat_edges, self.norm, train)
+    return Generated(jnp.tanh(UpConv(3, repeat_edges=self.repeat_edges)(x)))
 
 
 class Generator(nn.Module):
@@ -103,6 +113,7 @@ class Generator(nn.Module):
       scale, too few to be heard early in training; the paper's 1 is reached over its 400 epochs.
     repeat_edges: of the decoder.
     norm: makes a batch normalisation for a mode.
+    decoder: `VideoDecoder`, or a module that is made and called as it is.
   """
 
   width: int
@@ -110,6 +121,7 @@ class Generator(nn.Module):
   label_scale: float
   repeat_edges: bool
   norm: Callable[[bool], nn.Module]
+  decoder: type[nn.Module] = VideoDecoder
 
   @nn.compact
   def __call__(self, image: Array, label: Array, features: Array | None, train: bool) -> Generated:
@@ -122,10 +134,8 @@ class Generator(nn.Module):
       fused.append(
         SpatialEncoder(self.spatial_width, self.norm, name='spatial_encoder')(image, train)
       )
-    video = VideoDecoder(self.width, self.repeat_edges, self.norm, name='decoder')(
-      jnp.concatenate(fused, -1), train
-    )
-    return Generated(video)
+    decoder = self.decoder(self.width, self.repeat_edges, self.norm, name='decoder')
+    return decoder(jnp.concatenate(fused, -1), image, label, train)
 
 
 class VideoDiscriminator(nn.Module):
@@ -233,6 +243,7 @@ def system(
   optimizer: Callable[[], optax.GradientTransformation],
   dtype: jnp.dtype,
   axis_name: str | None,
+  decoder: type[nn.Module] = VideoDecoder,
 ) -> System:
   """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0
   "w/o E_s"."""
@@ -262,6 +273,7 @@ def system(
       config.model.label_scale,
       config.model.repeat_edges,
       norm,
+      decoder,
     ),
     optimizer=optimizer(),
     critics={'critic': Critic(critic, optimizer())},

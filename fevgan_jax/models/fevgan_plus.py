@@ -1,0 +1,77 @@
+"""FEV-GAN+: FEV-GAN with a decoder that moves the input's own pixels.
+
+FEV-GAN paints every pixel of 32 frames out of a 4x4 bottleneck, in which little of an unseen person
+is left. Here the decoder says where each pixel comes from, and paints only what the picture does
+not show: teeth, a tongue, closed lids. Encoders, critic, losses and training are FEV-GAN's.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from einops import rearrange
+
+from fevgan_jax.identity import IdentityEncoder
+from fevgan_jax.layers import UpConv, normal_init
+from fevgan_jax.models import fevgan
+from fevgan_jax.system import Generated, System
+from fevgan_jax.warp import warp
+
+Array = jax.Array
+
+KEYS = fevgan.KEYS  # what it reads of config.identity, model, critic and loss
+LARGEST = 12.0  # pixels
+
+
+class MotionDecoder(nn.Module):
+  """Fused 4x4 features to what happens to a picture; the layers of FEV-GAN's decoder but for the
+  last.
+
+  A displacement is known only where the picture has edges: of flat skin, and at the border of the
+  face, where every displacement into the black looks alike, a loss says nothing, and pixels that
+  are moved one by one tear. It is therefore read off the layer before the last, on a grid of half
+  the side, and interpolated. What tears by nature, lips and lids, is for the mask.
+
+  Attributes:
+    width: channels of the last hidden layer; every layer before it has twice as many.
+    repeat_edges: of `UpConv`.
+    norm: makes a batch normalisation for a mode.
+  """
+
+  width: int
+  repeat_edges: bool
+  norm: Callable[[bool], nn.Module]
+
+  @nn.compact
+  def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
+    """features [batch, 4, 4, channels], image [batch, 64, 64, 3] in [-1, 1] -> a video [batch, 32,
+    64, 64, 3], whose frame 0 is the image, and at intensity 0 every frame; with its 'displacement'
+    [batch, 32, 64, 64, 2] in pixels and 'mask' [batch, 32, 64, 64, 1] in [0, 1)."""
+    x = fevgan.grow(features, self.width, self.repeat_edges, self.norm, train)
+    painted = UpConv(4, repeat_edges=self.repeat_edges)(x)
+    mask = nn.sigmoid(painted[..., :1] - 2)  # paints little at first
+    colour = jnp.tanh(painted[..., 1:])
+    coarse = LARGEST * jnp.tanh(nn.Dense(2, kernel_init=normal_init)(x))
+    displacement = jax.image.resize(coarse, (*mask.shape[:-1], 2), 'linear')
+    # Nothing has happened yet in frame 0.
+    begun = (jnp.arange(mask.shape[1]) > 0).astype(mask.dtype)
+    amount = rearrange(begun * label.sum(-1, keepdims=True), 'b t -> b t 1 1 1')
+    displacement, mask = amount * displacement, jnp.minimum(amount, 1) * mask
+    video = (1 - mask) * warp(image, displacement) + mask * colour
+    return Generated(video, {'displacement': displacement, 'mask': mask})
+
+
+def system(
+  config: ml_collections.ConfigDict,
+  identity: IdentityEncoder | None,
+  optimizer: Callable[[], optax.GradientTransformation],
+  dtype: jnp.dtype,
+  axis_name: str | None,
+) -> System:
+  """FEV-GAN, but for its decoder and for hearing how strong an expression is."""
+  base = fevgan.system(config, identity, optimizer, dtype, axis_name, decoder=MotionDecoder)
+  return dataclasses.replace(base, graded=True)
