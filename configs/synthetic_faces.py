@@ -49,5 +49,12 @@ def full(config):
     config.loss.identity = 10.0
 
 
+def graded(config):
+  """Takes from no expression to a strong one, for a system that hears how strong: the weights that
+  come with the project."""
+  config.dataset.config = 'graded'
+  config.epochs = 12.0
+
+
 def get_config(argument: str = ''):
-  return base.choose(base.get_config(), argument, short_run, full=full)
+  return base.choose(base.get_config(), argument, short_run, full=full, graded=graded)

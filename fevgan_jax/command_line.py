@@ -18,6 +18,7 @@ MODES = ('train', 'prepare', 'evaluate', 'compare', 'generate', 'benchmark')
 OUTPUTS = {'generate': 'generated', 'compare': 'comparison'}  # folders, if none is named
 COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 READ_IN_PART = ('identity', 'model', 'critic', 'loss')  # sections; see models.keys
+BEST = 'fevgan_plus'  # whose weights animate a photograph if neither config nor workdir is named
 DEFAULT = pathlib.Path(__file__).parent.parent / 'configs' / 'synthetic_faces.py'
 
 
@@ -107,6 +108,8 @@ def parse(argv: list[str]) -> Options:
   if values.mode == 'generate':
     if not values.image:
       raise UserError('--mode generate: --image is missing: give a photograph with a face')
+    if chosen == str(DEFAULT):
+      config.system = BEST
   if values.mode == 'compare' and not values.workdirs:
     raise UserError('--mode compare: --workdirs is missing: give runs, as --workdirs runs/a,runs/b')
   output = pathlib.Path(values.output or OUTPUTS.get(values.mode, '')).expanduser()

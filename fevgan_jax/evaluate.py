@@ -11,7 +11,7 @@ from absl import logging
 
 from fevgan_jax import checkpoint, data, judges, media, trained
 from fevgan_jax.expressions import EXPRESSIONS, NUM_LABELS
-from fevgan_jax.measurement import ROWS, Facts, Measured, measure
+from fevgan_jax.measurement import INTENSITIES, ROWS, Facts, Measured, measure, travel_by_intensity
 from fevgan_jax.metrics import bootstrap, content_distance, face_networks, frechet
 from fevgan_jax.trained import TrainedGenerator
 
@@ -38,6 +38,8 @@ PROTOCOL = {
   'motion': "displacement of pixels from the first frame (optical flow), over the real clips'",
   'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
   'training clips',
+  'intensity': '1, of a graded system; travel, in pixels, at others: of the first clip of each '
+  'person and label; it grows for the share of people for whom it does so at every step',
   'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
   'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
 }
@@ -95,6 +97,13 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     },
     'per_clip': clip_by_clip(measured),
   }
+  if generator.graded:
+    travels = np.stack([*travel_by_intensity(generator.generate, source, facts).values()])
+    result['intensity'] = {
+      'asked': INTENSITIES,
+      'travel': travels.mean(0).tolist(),
+      'grows': float((np.diff(travels) > 0).all(1).mean()),
+    }
   with media.replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
   write_samples(generator, source, facts, workdir / 'samples')
@@ -166,6 +175,12 @@ def report(result: dict) -> str:
     + result['face_network']
     + ('' if auc is None else f', which tells these people apart with an AUC of {auc:.3f}')
   )
+  if 'intensity' in result:
+    of = result['intensity']
+    travels = ', '.join(f'{a:g}: {t:.2f}' for a, t in zip(of['asked'], of['travel']))
+    lines.append(
+      f'travel by intensity, pixels: {travels}; it grows for {of["grows"]:.1%} of people'
+    )
   return '\n'.join(lines)
 
 
@@ -185,10 +200,7 @@ def write_samples(
 ) -> None:
   """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
   clips; test_apex.png, its last frame."""
-  first = {}  # clip of a person with a label
-  for i, found in enumerate(zip(facts.people, facts.labels)):
-    first.setdefault(found, i)
-  every = range(NUM_LABELS)
+  first, every = facts.first(), range(NUM_LABELS)
   names = sorted(set(facts.people))
   names = [name for name in names if all((name, label) in first for label in every)][:people]
   if not names:

@@ -10,7 +10,7 @@ import numpy as np
 from fevgan_jax import data
 from fevgan_jax.expressions import NUM_LABELS
 from fevgan_jax.judges import Judges, Traits, join, judge, progress
-from fevgan_jax.metrics import content_distance, image
+from fevgan_jax.metrics import content_distance, image, motion
 from fevgan_jax.trained import Generate
 
 # What is measured: the generated clip, and four anchors without which a number means little.
@@ -21,6 +21,9 @@ ROWS = {
   'other_label': 'real, same person, other label',
   'other_person': 'real, other person, same label',
 }
+
+
+INTENSITIES = (0.0, 0.3, 0.6, 0.9, 1.2)  # at which graded systems are measured
 
 
 class Facts(NamedTuple):
@@ -35,6 +38,13 @@ class Facts(NamedTuple):
   people: np.ndarray
   takes: np.ndarray
   labels: np.ndarray
+
+  def first(self) -> dict[tuple[str, int], int]:
+    """The number of the first clip of each person and label."""
+    found = {}
+    for i, case in enumerate(zip(self.people, self.labels)):
+      found.setdefault(case, i)
+    return found
 
 
 class Measured(NamedTuple):
@@ -110,6 +120,19 @@ def generated_clips(
     batch, _ = data.test_batch(source, start, batch_size)
     batches[start] = generate_batch(generate, batch, start)
   return np.stack([batches[i - i % batch_size][i % batch_size] for i in index])
+
+
+def travel_by_intensity(generate: Generate, source, facts: Facts) -> dict[str, np.ndarray]:
+  """How far a graded system's clips move at each of INTENSITIES: by person, [intensities] in
+  pixels, the mean over the person's labels."""
+  travels = {}
+  for (person, label), i in facts.first().items():
+    images = np.stack([source[i]['video'][0]] * len(INTENSITIES))
+    labels = np.full(len(INTENSITIES), label)
+    intensities = np.array(INTENSITIES, np.float32)
+    clips = np.asarray(generate(images, labels, jax.random.key(0), intensity=intensities))
+    travels.setdefault(person, []).append(motion.travel(clips))
+  return {person: np.mean(of_labels, 0) for person, of_labels in travels.items()}
 
 
 def describe(source) -> Facts:

@@ -1,7 +1,7 @@
-"""A trained generator, ready for use: of a training run, or the one that comes with the project,
+"""A trained generator, ready for use: of a training run, or one that comes with the project,
 half-precision arrays and their config in one file.
 
-    python -m fevgan_jax.trained WORKDIR      # makes that file from a run's newest checkpoint
+    python -m fevgan_jax.trained WORKDIR      # makes the file of its system from a run
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ import numpy as np
 import safetensors.numpy
 
 from fevgan_jax import checkpoint, models
+from fevgan_jax.errors import UserError
 
 # images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
 # time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
 Generate = Callable[..., jax.Array]
-FILE = pathlib.Path(__file__).parent / 'weights' / 'fevgan_synthetic_faces.safetensors'
+WEIGHTS = pathlib.Path(__file__).parent / 'weights'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,17 +44,21 @@ class TrainedGenerator:
 
 
 def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> TrainedGenerator:
-  """The generator of a run's newest checkpoint, or, without a run, that of the project.
+  """The generator of a run's newest checkpoint, or, without a run, the project's of this system.
 
   Args:
-    config: of which only what belongs to this machine is used.
+    config: of which only what belongs to this machine is used, and without a run the system.
     workdir: of the run, or None.
 
   Raises:
-    UserError: no checkpoint, or the face network's weight file is missing.
+    UserError: no checkpoint; no weights of this system come with the project; or the face network's
+      weight file is missing.
   """
   if workdir is None:
-    (variables, saved), step = read(), None
+    path = shipped(config.system)
+    if not path.exists():
+      raise UserError(f'{config.system}: no weights of it come with the project: name a --workdir')
+    (variables, saved), step = read(path), None
   else:
     variables, saved, step = checkpoint.restore_generator(workdir)
   config = checkpoint.restored_config(config, saved)
@@ -61,6 +66,11 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> Tra
   system = models.build(config, encoder)
   generate = functools.partial(jax.jit(system.generate), variables, frozen)
   return TrainedGenerator(config, step, generate, system.graded)
+
+
+def shipped(system: str) -> pathlib.Path:
+  """The file of a system's weights that comes with the project, if any does."""
+  return WEIGHTS / f'{system}_synthetic_faces.safetensors'
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
@@ -75,7 +85,7 @@ def write(path: pathlib.Path, variables: dict, config: dict) -> None:
   safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(config)})
 
 
-def read(path: pathlib.Path = FILE) -> tuple[dict, dict]:
+def read(path: pathlib.Path) -> tuple[dict, dict]:
   """The generator's {'params', 'batch_stats'} as float32, and its config."""
   with safetensors.safe_open(path, framework='numpy') as file:
     arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
@@ -84,4 +94,5 @@ def read(path: pathlib.Path = FILE) -> tuple[dict, dict]:
 
 
 if __name__ == '__main__':
-  write(FILE, *checkpoint.restore_generator(sys.argv[1])[:2])
+  of_run, its_config, _ = checkpoint.restore_generator(sys.argv[1])
+  write(shipped(its_config['system']), of_run, its_config)

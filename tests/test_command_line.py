@@ -80,6 +80,7 @@ MISTAKES = {
   ): 'config.identity.network: vgan does not read it, nor any other of config.identity',
   ('--config.system=vgan',): '--config.system: is chosen behind the file: --config ',
   ('--seed', '-1'): 'seed=-1',
+  ('--intensity', '0.5,much'): "--intensity: '0.5,much', expected numbers",
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): "no key 'nothing'",
   ('--config.batch_size=many',): 'batch_size=many',

@@ -7,6 +7,7 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 import fevgan_jax
 from configs import base
@@ -37,10 +38,11 @@ def test_every_config_overrides_only_known_keys():
     assert set(module.get_config().to_dict()) == keys
 
 
-def test_shipped_weights_are_small_and_generate():
-  assert trained.FILE.stat().st_size < 15e6
+@pytest.mark.parametrize('name', ['fevgan', 'fevgan_plus'])
+def test_shipped_weights_are_small_and_generate(name):
+  assert trained.shipped(name).stat().st_size < 15e6
   grey = np.full((2, 64, 64, 3), 128, np.uint8)
-  generator = trained.load(base.get_config(), None)
+  generator = trained.load(base.choose(base.get_config(), name), None)
   clips = np.asarray(generator.generate(grey, np.array([3, 5]), jax.random.key(0)))
   assert clips.shape == (2, 32, 64, 64, 3)
   assert np.abs(clips[0].astype(int) - clips[1]).mean() > 0.5  # happiness is not surprise

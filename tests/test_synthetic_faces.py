@@ -174,6 +174,19 @@ def test_takes_go_from_neutral_to_their_expression(people, label):
         assert mean or value < 1e-6  # a blink, number 43, is over by then
 
 
+def test_stronger_takes_are_the_same_movement_larger(people):
+  usual = expression.perform(people[0], 'disgust', 0, 8)
+  least, greatest = (strength / expression.TYPICAL for strength in expression.STRENGTHS)
+  assert least <= usual.intensity <= greatest and (least + greatest) / 2 == pytest.approx(1)
+  half = usual.intensity / 2
+  take = expression.perform(people[0], 'disgust', 0, 8, (half * expression.TYPICAL,) * 2)
+  assert take.intensity == pytest.approx(half)
+  np.testing.assert_allclose(take.action_units, usual.action_units / 2, atol=1e-12)
+  np.testing.assert_array_equal(take.pose, usual.pose)
+  none = expression.perform(people[0], 'disgust', 0, 8, (0.0, 0.0))
+  assert none.intensity == 0 and not none.action_units.any()
+
+
 def test_frame_0_is_the_neutral_face(people):
   who, head = people[0], asset.head()
   for label in expression.LABELS:
@@ -259,7 +272,7 @@ def test_a_prepared_set_reads_back(tmp_path):
     expected = {(clip['label'], clip['take']): clip for clip in rendered}
     for example in source:
       clip = expected[expression.LABELS[example['label']], example['take'].decode()]
-      for name in ('video', 'landmarks', 'action_units'):
+      for name in ('video', 'landmarks', 'action_units', 'intensity'):
         assert example[name].dtype == clip[name].dtype
         np.testing.assert_array_equal(example[name], clip[name])
   assert subjects == {'train': {b'0000000'}, 'test': {b'1000000'}}
@@ -279,6 +292,7 @@ def test_configs_share_no_person_between_splits():
     ('train_people', 1_000_001, 'train_people is 1000001, expected at most 1000000'),
     ('test_people', 0, 'test_people is 0, expected at least 1'),
     ('frames', 1, 'frames is 1, expected at least 2'),
+    ('strengths', (1, 0.5), 'strengths is .1, 0.5., expected two numbers'),
 ])
 def test_impossible_configs_say_why(field, value, message):
   with pytest.raises(ValueError, match=message):

@@ -11,6 +11,7 @@ from test_train import lines, same
 
 from configs import base, synthetic_faces
 from fevgan_jax import generate, media, models, train
+from fevgan_jax.errors import UserError
 
 SECTIONS = ('identity', 'model', 'critic', 'loss')
 TERMS = {
@@ -18,15 +19,17 @@ TERMS = {
   'cvgan': {'first_frame'},
   'mocogan': set(),
   'imaginator': {'reconstruction'},
+  'fevgan_plus': {'reconstruction'},
 }
 
 
-@pytest.fixture(params=['cvgan'])  # each takes half a minute; FEV-GAN's runs are in test_train
+@pytest.fixture(params=sorted(base.SYSTEMS))  # FEV-GAN's runs are in test_train
 def tiny(request, data_dir):
   """A system's config, as narrow as can be, for three steps."""
   config = synthetic_faces.get_config(request.param)
   config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
-  config.model.width = config.critic.width = 1
+  config.model.width = config.model.spatial_width = config.critic.width = 1
+  config.identity.network = ''
   config.epochs = 1.0
   config.log_every = 1
   config.checkpoint_every = 2
@@ -60,6 +63,19 @@ def test_an_interrupted_run_ends_in_the_same_parameters(tiny, tmp_path):
   arguments = whole, str(photograph), 'fear', tmp_path / 'out'
   files = generate.generate(synthetic_faces.get_config(), *arguments)
   assert media.read_image(files[-1]).std() > 0
+  intensities = [0.0, 0.6, 1.2]
+  if tiny.system != 'fevgan_plus':
+    with pytest.raises(UserError, match=f'--intensity: {tiny.system} has none'):
+      generate.generate(synthetic_faces.get_config(), *arguments, intensities)
+    return
+  files = generate.generate(synthetic_faces.get_config(), *arguments, intensities)
+  names = [path.name for path in files]
+  assert {'fear-0.mp4', 'fear-0.6.gif', 'fear-1.2.png', 'all.png', 'all.gif'} <= set(names)
+  with Image.open(files[names.index('fear-0.gif')]) as still:
+    first, last = (np.asarray((still.seek(i), still.convert('RGB'))[1]) for i in (0, 31))
+  assert np.array_equal(first, last)
+  with pytest.raises(UserError, match='--intensity: 1.3, expected 0 .still. to 1.2'):
+    generate.generate(synthetic_faces.get_config(), *arguments, [1.3])
 
 
 @pytest.mark.parametrize('name', models.NAMES)
@@ -85,6 +101,9 @@ def test_short_runs_are_short_for_every_system(name):
   assert config.dataset.config == 'full'
   assert config.batch_size == fevgan.batch_size
   assert (config.model.width, config.critic.width) == (fevgan.model.width, fevgan.critic.width)
+  if name == 'fevgan_plus':
+    assert {**config, 'system': 'fevgan'} == {**synthetic_faces.get_config('fevgan,full')}
+    return
   assert config.identity.network == ''
   published = base.choose(base.get_config(), name)
   assert config.loss == published.loss

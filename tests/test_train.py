@@ -148,9 +148,12 @@ def test_batches_are_permutations_of_the_clips(config):
   config.batch_size = 12
   batches = data.train_batches(source, config)
   epochs = [next(batches) for _ in range(2)]
-  videos = {source[i]['video'].tobytes() for i in range(12)}
+  clips = {source[i]['video'].tobytes(): source[i] for i in range(12)}
   for epoch in epochs:
-    assert {video.tobytes() for video in epoch['video']} == videos
+    assert {video.tobytes() for video in epoch['video']} == set(clips)
+    for i, video in enumerate(epoch['video']):
+      clip = clips[video.tobytes()]
+      assert epoch['label'][i] == clip['label'] and epoch['intensity'][i] == clip['intensity']
   assert not np.array_equal(epochs[0]['video'], epochs[1]['video'])
 
 

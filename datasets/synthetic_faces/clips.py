@@ -40,8 +40,8 @@ def clips_of_person(seed: int, takes: int, size: int, frames: int,
 
 
 def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
-                    strengths: tuple[float, float] = expression.STRENGTHS,
-                    processes: int | None = None) -> Iterator[Clip]:
+                    processes: int | None = None,
+                    strengths: tuple[float, float] = expression.STRENGTHS) -> Iterator[Clip]:
   """`clips_of_person` for each seed, in order, in fresh processes.
 
   Processes are spawned, never forked: the caller may have JAX loaded, whose threads do not survive

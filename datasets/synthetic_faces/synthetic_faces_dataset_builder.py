@@ -53,9 +53,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
              train_people=60, test_people=12),
       Config(name='full', description='200 people, two takes.',
              train_people=160, test_people=40, takes=2),
-      Config(name='graded', description='200 people, two takes, from faint to strong.',
-             train_people=160, test_people=40, takes=2,
-             strengths=(0.0, 1.2 * expression.TYPICAL)),
+      Config(name='graded', description='200 people, one take, from no expression to a strong one.',
+             train_people=160, test_people=40, strengths=(0.0, 1.2 * expression.TYPICAL)),
       Config(name='tiny', description='3 people: to see that everything works.',
              train_people=2, test_people=1),
   ]
@@ -93,7 +92,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     config = self.builder_config
     total = len(seeds) * config.takes * len(expression.LABELS)
     rendered = clips.clips_of_people(
-        seeds, config.takes, config.size, config.frames, config.strengths, config.processes)
+        seeds, config.takes, config.size, config.frames, config.processes, config.strengths)
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
       yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

@@ -24,7 +24,8 @@ from fevgan_jax.warp import warp
 Array = jax.Array
 
 KEYS = fevgan.KEYS  # what it reads of config.identity, model, critic and loss
-LARGEST = 12.0  # pixels
+LARGEST = 12.0  # displacement in pixels
+BEGINNING = 8  # frames, after which nothing holds a movement back
 
 
 class MotionDecoder(nn.Module):
@@ -57,8 +58,8 @@ class MotionDecoder(nn.Module):
     colour = jnp.tanh(painted[..., 1:])
     coarse = LARGEST * jnp.tanh(nn.Dense(2, kernel_init=normal_init)(x))
     displacement = jax.image.resize(coarse, (*mask.shape[:-1], 2), 'linear')
-    # Nothing has happened yet in frame 0.
-    begun = (jnp.arange(mask.shape[1]) > 0).astype(mask.dtype)
+    # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
+    begun = jnp.minimum(jnp.arange(mask.shape[1]) / BEGINNING, 1).astype(mask.dtype)
     amount = rearrange(begun * label.sum(-1, keepdims=True), 'b t -> b t 1 1 1')
     displacement, mask = amount * displacement, jnp.minimum(amount, 1) * mask
     video = (1 - mask) * warp(image, displacement) + mask * colour
