@@ -60,6 +60,15 @@ def builder(config: ml_collections.ConfigDict, *, needed: bool = True) -> tfds.c
   return chosen
 
 
+def clip_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int, int]:
+  """(time, height, width, 3) of the clips of `config.dataset`, whether or not it is prepared.
+
+  Raises:
+    UserError: no such data set, or no such configuration of it.
+  """
+  return builder(config, needed=False).info.features['video'].shape
+
+
 def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
   """Writes the data set where it is missing, and returns its builder.
 

@@ -84,10 +84,11 @@ def test_wrappers_do_not_matter(tree, tmp_path, wrapper):
   assert {which.subject for which in found} == {'P001', 'P002', 'P003'}
 
 
-def test_six_configurations():
+def test_six_configurations_of_each_size():
   configs = scenes.builder('oulu_casia').Builder.BUILDER_CONFIGS
-  assert [config.name for config in configs] == [
-      'vl_strong', 'vl_weak', 'vl_dark', 'ni_strong', 'ni_weak', 'ni_dark']
+  names = ['vl_strong', 'vl_weak', 'vl_dark', 'ni_strong', 'ni_weak', 'ni_dark']
+  assert [config.name for config in configs] == [*names, *(f'{name}_128' for name in names)]
+  assert [config.size for config in configs] == 6 * [64] + 6 * [128]
 
 
 def test_the_split_is_the_stated_one():

@@ -38,7 +38,9 @@ class Builder(builder.RecordedFaces):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = [Config(name='public', description='The public split: 42 people and 10.')]
+  BUILDER_CONFIGS = builder.at_both_sizes(
+    [Config(name='public', description='The public split: 42 people and 10.')]
+  )
   HOMEPAGE = 'https://mug.ee.auth.gr/fed/'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     MUG needs a licence: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences so that

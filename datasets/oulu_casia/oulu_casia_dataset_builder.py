@@ -40,11 +40,11 @@ class Builder(builder.RecordedFaces):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = [
+  BUILDER_CONFIGS = builder.at_both_sizes([
       Config(name=f'{camera}_{light}'.lower(), camera=camera, light=light,
              description=f'{kind}, {light.lower()} light.')
       for camera, kind in (('VL', 'Visible light'), ('NI', 'Near infrared'))
-      for light in ('Strong', 'Weak', 'Dark')]
+      for light in ('Strong', 'Weak', 'Dark')])
   HOMEPAGE = 'https://www.oulu.fi'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Oulu-CASIA needs a licence: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
@@ -69,11 +69,13 @@ class Builder(builder.RecordedFaces):
   def _sequences(self, place: pathlib.Path) -> Iterator[Recording]:
     """What lies at PNNN/EXPRESSION. The two editions of the set number their frames differently:
     only the order counts."""
+    config = self.builder_config
+    take = f'{config.camera}_{config.light}'.lower()
     for subject in builder.folders(place):
       if SUBJECT.fullmatch(subject.name):
         for expression in builder.folders(subject):
           label = expression.name.lower()
           if label in EXPRESSIONS:
             yield Recording(
-                subject.name.upper(), label, self.builder_config.name,
-                builder.frames(expression, FRAME), grey=self.builder_config.camera == 'NI')
+                subject.name.upper(), label, take, builder.frames(expression, FRAME),
+                grey=config.camera == 'NI')

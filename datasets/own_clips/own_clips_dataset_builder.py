@@ -29,10 +29,10 @@ class Builder(builder.RecordedFaces):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = [
+  BUILDER_CONFIGS = builder.at_both_sizes([
       Config(name='to_apex', description='Every clip ends at the apex.'),
       Config(name='there_and_back', description='Every clip returns to the neutral face.',
-             first_half=True)]
+             first_half=True)])
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Put clips at own_clips/SUBJECT/EXPRESSION/CLIP in that folder, or at SUBJECT/EXPRESSION/CLIP in

@@ -48,7 +48,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.1.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.',
                    '1.1.0': 'The intensity of each take; clips as before. Configuration graded.'}
-  BUILDER_CONFIGS = [
+  BUILDER_CONFIGS = builder.at_both_sizes([
       Config(name='quick', description='72 people, one take: minutes to render.',
              train_people=60, test_people=12),
       Config(name='full', description='200 people, two takes.',
@@ -57,7 +57,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
              train_people=160, test_people=40, strengths=(0.0, 1.2 * expression.TYPICAL)),
       Config(name='tiny', description='3 people: to see that everything works.',
              train_people=2, test_people=1),
-  ]
+  ])
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config

@@ -42,6 +42,16 @@ class Config(tfds.core.BuilderConfig):
       raise ValueError(f'frames is {self.frames}, expected at least 2: neutral face and apex')
 
 
+def at_both_sizes(configs: Sequence[Config]) -> list[Config]:
+  """Configurations of 64 pixels, and each again at 128, with `_128` behind its name."""
+  larger = [
+      dataclasses.replace(
+          config, name=f'{config.name}_128', size=128,
+          description=f'{config.description} At 128x128 pixels.')
+      for config in configs]
+  return [*configs, *larger]
+
+
 class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """Clips from files that the user has.
 
