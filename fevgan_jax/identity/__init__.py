@@ -26,7 +26,8 @@ class IdentityEncoder:
   Attributes:
     name: the network, one of NETWORKS.
     channels: of the map.
-    apply: (parameters, image [batch, 64, 64, 3] in [-1, 1]) -> features [batch, 4, 4, channels].
+    apply: (parameters, image [batch, side, side, 3] in [-1, 1], the side a multiple of 64) ->
+      features [batch, 4, 4, channels], of every side the same kind.
       Pure and differentiable. Each block of the map (`dlib`: one; `vgg_face`: pool4 and relu5_3) is
       divided by its root mean square over height, width and channels: whatever the weights, the
       generator sees features of scale 1, and neither the label nor a loss is drowned.

@@ -93,7 +93,7 @@ class ResNet29(nn.Module):
 
 
 def features(params: Any, image: Array) -> Array:
-  """The map of a crop: [batch, 64, 64, 3] in [-1, 1] -> [batch, 4, 4, 256], not normalised."""
+  """The map of a crop: [batch, side, side, 3] in [-1, 1] -> [batch, 4, 4, 256], not normalised."""
   return ResNet29().apply({'params': params}, to_chip(image), method='maps')
 
 
@@ -106,20 +106,21 @@ def descriptor(params: Any, chip: Array) -> Array:
 
 
 def to_chip(image: Array) -> Array:
-  """Aligned crop [batch, 64, 64, 3] in [-1, 1] -> dlib's chip [batch, 150, 150, 3] in [0, 255]."""
-  rows, columns = (_resampling(centre) for centre in reversed(CHIP_CENTRE))
+  """Aligned crop [batch, side, side, 3] in [-1, 1] -> dlib's chip [batch, 150, 150, 3] in [0, 255],
+  read off the crop's own pixels."""
+  rows, columns = (_resampling(centre, image.shape[1]) for centre in reversed(CHIP_CENTRE))
   pixels = (image.astype(jnp.float32) + 1) * 127.5
   return jnp.einsum('yh,bhwc,xw->byxc', rows, pixels, columns, optimize=True)
 
 
-def _resampling(centre: float) -> np.ndarray:
-  """One axis of the warp as a matrix [150, 64]: bilinear, black outside the crop.
+def _resampling(centre: float, side: int) -> np.ndarray:
+  """One axis of the warp as a matrix [150, side]: bilinear, black outside the crop.
 
   Centres of pixels lie at i + 0.5 in both frames. dlib counts them from 0 and stretches the chip by
   up to a pixel; at the chip's own resolution both say the same.
   """
-  position = centre + ((np.arange(CHIP) + 0.5) / CHIP - 0.5) * CHIP_SIDE - 0.5
-  distance = np.abs(position[:, None] - np.arange(FRAME))
+  position = centre + ((np.arange(CHIP) + 0.5) / CHIP - 0.5) * CHIP_SIDE
+  distance = np.abs((position * (side / FRAME) - 0.5)[:, None] - np.arange(side))
   return np.maximum(1 - distance, 0).astype(np.float32)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from einops import rearrange
+from einops import rearrange, reduce
 from jax import Array
+
+from fevgan_jax.faces.crop import FRAME
 
 CHANNELS = 1024
 MEAN = (129.1863, 104.7624, 93.5940)  # RGB, of the training pictures (the authors' release)
@@ -40,8 +42,12 @@ class VGGFace(nn.Module):
 
 
 def features(params: Any, image: Array) -> tuple[Array, Array]:
-  """pool4 and relu5_3 of a picture: [batch, 64, 64, 3] in [-1, 1] -> twice [batch, 4, 4, 512]."""
-  return VGGFace().apply({'params': params}, image)
+  """pool4 and relu5_3 of a picture: [batch, side, side, 3] in [-1, 1] -> twice [batch, 4, 4, 512].
+
+  A larger picture is averaged down to 64x64, whose map the generator's grid is.
+  """
+  shrunk = reduce(image, 'b (h p) (w q) c -> b h w c', 'mean', h=FRAME, w=FRAME)
+  return VGGFace().apply({'params': params}, shrunk)
 
 
 def _max_pool(x: Array) -> Array:
