@@ -11,6 +11,7 @@ from absl import logging
 
 from fevgan_jax import checkpoint, data, judges, media, trained
 from fevgan_jax.expressions import EXPRESSIONS, NUM_LABELS
+from fevgan_jax.faces import crop
 from fevgan_jax.measurement import INTENSITIES, ROWS, Facts, Measured, measure, travel_by_intensity
 from fevgan_jax.metrics import bootstrap, content_distance, face_networks, frechet
 from fevgan_jax.trained import TrainedGenerator
@@ -43,6 +44,8 @@ PROTOCOL = {
   'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
   'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
 }
+# Of clips of another size, beside these.
+SIZE = 'PSNR and SSIM on {side}x{side} pixels, all else on 64x64, to which clips are brought'
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
@@ -75,6 +78,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
       mean[row]['frechet'] = {'value': distance, 'interval': None}
   words = {'network': network.name, 'batch_size': batch_size, 'train': len(reference)}
   words |= {'clips': len(every), 'level': bootstrap.LEVEL, 'draws': bootstrap.DRAWS}
+  rules, side = dict(PROTOCOL), data.clip_shape(config)[1]
+  if side != crop.FRAME:
+    rules['size'] = SIZE.format(side=side)
   result = {
     'system': config.system,
     'config_hash': hashlib.sha256(checkpoint.without_places(config).encode()).hexdigest()[:12],
@@ -88,7 +94,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
     'face_network_auc': content_distance.same_person_auc(
       traits['real'].embedding, traits['real'].embedding[:, 0], facts.people
     ),
-    'protocol': {name: text.format(**words) for name, text in PROTOCOL.items()},
+    'protocol': {name: text.format(**words) for name, text in rules.items()},
     'mean': mean,
     'by_label': {
       name: summary(measured, facts.labels == i, batch_size)

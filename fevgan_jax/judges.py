@@ -1,8 +1,8 @@
 """Who judges the clips of a data set, and what they say of the real ones.
 
 A face network says who it is, a classifier of expressions which one it sees, optical flow how much
-moves. What they say of the real clips is kept beside the prepared data: half of an evaluation's
-time.
+moves. All three look at 64x64 pixels, to which they bring larger clips. What they say of the real
+clips is kept beside the prepared data: half of an evaluation's time.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Traits(NamedTuple):
     embedding: [clips, time, channels], of the face network.
     probabilities: [clips, labels], what the classifier sees.
     features: [clips, channels], what it sees it by.
-    travel: [clips], displacement in pixels.
+    travel: [clips], displacement in pixels of a 64-pixel crop.
   """
 
   embedding: np.ndarray

@@ -26,6 +26,7 @@ PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 
 LAST_FRAME = 800  # milliseconds that a page's clip rests on its apex
+CELL = 128  # pixels a side of a frame on a page: smaller ones are enlarged by a whole factor
 MOVIE_SIDE = 256  # smaller movies are enlarged: players show 64 pixels as a stamp
 
 
@@ -154,7 +155,7 @@ def sheet(
     *,
     inputs: np.ndarray | None = None,
     columns: int = 8,
-    scale: int = 2,
+    scale: int | None = None,
 ) -> np.ndarray:
   """A contact sheet: one clip per row, evenly spaced frames from the first to the last.
 
@@ -163,7 +164,8 @@ def sheet(
     names: of the rows, at the left; a name may have several lines.
     inputs: uint8 [rows, height, width, 3], shown in a column of their own at the left.
     columns: number of frames shown, at most `time` of them.
-    scale: the pixels of a frame are shown this many times as large.
+    scale: the pixels of a frame are shown this many times as large; by default as often as a frame
+      fits into CELL.
 
   Returns:
     uint8 [sheet height, sheet width, 3].
@@ -176,7 +178,7 @@ def sheet(
 
 
 def grid(
-    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], *, scale: int = 2
+    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], *, scale: int | None = None
 ) -> np.ndarray:
   """Several clips that play side by side, as one clip for `write_gif` or `write_mp4`.
 
@@ -184,7 +186,8 @@ def grid(
     clips: uint8 [rows, columns, time, height, width, 3], say people by expressions.
     names: of the rows, at the left.
     titles: of the columns, above.
-    scale: the pixels of a frame are shown this many times as large.
+    scale: the pixels of a frame are shown this many times as large; by default as often as a frame
+      fits into CELL.
 
   Returns:
     uint8 [time, grid height, grid width, 3].
@@ -204,13 +207,14 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 def _page(
-    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], scale: int
+    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], scale: int | None
 ) -> np.ndarray:
   """Lays [rows, columns, time, height, width, 3] out on white, with names left and titles above."""
   _check(clips, rank=6)
   if clips.shape[:2] != (len(names), len(titles)):
     raise ValueError(
         f'{clips.shape[:2]} clips, but {len(names)} names of rows and {len(titles)} of columns')
+  scale = scale or max(1, CELL // max(clips.shape[3:5]))
   clips = repeat(clips, 'r c t h w rgb -> r c t (h y) (w x) rgb', y=scale, x=scale)
   rows, columns, _, height, width, _ = clips.shape
   gap = max(2, height // 32)

@@ -23,6 +23,13 @@ def test_a_shift_is_as_long_as_it_is(face):
   assert travel(clip[None]) == pytest.approx(np.hypot(*np.array(shifts).T).mean(), rel=0.05)
 
 
+def test_larger_clips_travel_as_far(face):
+  # Pixels of twice the side: their averages are the small clip.
+  small = np.stack([face, np.roll(face, 2, axis=1)])[None]
+  large = small.repeat(2, axis=2).repeat(2, axis=3)
+  np.testing.assert_array_equal(travel(large), travel(small))
+
+
 def test_what_stands_still_or_is_empty_does_not_travel(face):
   clips = np.stack([np.stack([face] * 4), np.zeros((4, 64, 64, 3), np.uint8)])
   np.testing.assert_allclose(travel(clips), 0, atol=1e-3)
