@@ -79,6 +79,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
 def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState, dict]:
   """The system, its frozen face network, a fresh state, and a batch of this process's clips."""
   clips = random_clips(config, parallel.local_batch_size(config.batch_size))
+  models.check_side(config.system, clips['video'].shape[2])
   encoder, frozen = face_network(config)
   system = models.build(config, encoder, axis_name=parallel.AXIS)
   state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
@@ -110,7 +111,7 @@ def generator_call(
 
 def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:
   """A batch of noise in the shape of the config's data set."""
-  shape = data.builder(config, needed=False).info.features['video'].shape
+  shape = data.clip_shape(config)
   rng = np.random.default_rng(0)
   return {
     'video': rng.integers(0, 256, (batch, *shape), np.uint8),

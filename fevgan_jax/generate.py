@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from einops import rearrange
 
-from fevgan_jax import media, trained
+from fevgan_jax import data, media, trained
 from fevgan_jax.errors import UserError
 from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import detect
@@ -28,7 +28,7 @@ def generate(
   *,
   seed: int = 0,
 ) -> list[pathlib.Path]:
-  """Animates the face of a photograph.
+  """Animates the face of a photograph, cropped to the size of the clips that were trained on.
 
   Args:
     config: of which only paths are used; the networks are those that the weights were trained as.
@@ -55,8 +55,8 @@ def generate(
   for intensity in intensities:
     if not 0 <= intensity <= STRONGEST:
       raise UserError(f'--intensity: {intensity:g}, expected 0 (still) to {STRONGEST}')
-  face = detect.face(photograph)
   generator = trained.load(config, workdir)
+  face = detect.face(photograph, data.clip_shape(generator.config)[1])
   if not generator.graded and set(intensities) != {1.0}:
     raise UserError(f'--intensity: {generator.config.system} has none, fevgan_plus has')
 

@@ -50,6 +50,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   if parallel.is_main():
     check_same_run(workdir, config.to_dict())
   data.builder(config)  # a wrong name is told before a missing weight file
+  models.check_side(config.system, data.clip_shape(config)[1])
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: data.prepare(config))
   source = builder.as_data_source('train')

@@ -28,10 +28,11 @@ class Shapes(NamedTuple):
   verdicts: dict
 
 
-def shapes_of(config, channels: int = 0) -> Shapes:
-  """The shapes of a system; `channels` are those of a face network's features."""
+def shapes_of(config, channels: int = 0, side: int = 64) -> Shapes:
+  """The shapes of a system for pictures of this side; `channels` are those of a face network's
+  features."""
   system = models.build(config, None)
-  video = jax.ShapeDtypeStruct((2, 32, 64, 64, 3), jnp.float32)
+  video = jax.ShapeDtypeStruct((2, 32, side, side, 3), jnp.float32)
   features = jax.ShapeDtypeStruct((2, 4, 4, channels), jnp.float32) if channels else None
   example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), features)
 

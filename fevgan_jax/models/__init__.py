@@ -35,6 +35,25 @@ def keys(system: str) -> tuple[str, ...]:
   return importlib.import_module(f'{__name__}.{system}').KEYS
 
 
+def sides(system: str) -> tuple[int, ...]:
+  """Of the pictures that a system has networks for."""
+  return importlib.import_module(f'{__name__}.{system}').SIDES
+
+
+def check_side(system: str, side: int) -> None:
+  """
+  Raises:
+    UserError: a system has no networks for pictures of this side.
+  """
+  if side not in sides(system):
+    known = ', '.join(f'{known}x{known}' for known in sides(system))
+    others = ''.join(f', or {name}' for name in NAMES if side in sides(name))
+    raise UserError(
+      f'{system}: has networks for pictures of {known} pixels, not of {side}x{side}: choose '
+      f'another --config.dataset.config{others}'
+    )
+
+
 def build(
   config: ml_collections.ConfigDict,
   encoder: IdentityEncoder | None,

@@ -4,6 +4,10 @@ trained.
 The paper leaves the layers open; these follow from what it fixes (64x64 in, 32x64x64 out, a
 five-layer critic that almost inverts the decoder, VGAN's kernels): 4 -> 8 -> 16 -> 32 -> 64 in
 space, 1 -> 2 -> 4 -> 8 -> 16 -> 32 in time.
+
+The paper's pictures have S = 64 pixels a side. Each doubling of S makes the networks one layer
+deeper: E_s goes down to 4x4 all the same; decoder and critic have a layer that leaves time as it
+is, next to the one that touches the pixels, where 3-D convolutions are cheapest.
 """
 
 import functools
@@ -25,6 +29,7 @@ from fevgan_jax.system import Critic, Example, Generated, System, Term
 
 Array = jax.Array
 
+SIDES = (64, 128, 256)  # of pictures
 # What it reads of config.identity, model, critic and loss.
 KEYS = (
   'identity.network',
@@ -47,10 +52,12 @@ KEYS = (
 
 
 class SpatialEncoder(nn.Module):
-  """E_s: the trained encoder of section 3.1, four strided 2-D convolutions, DCGAN's mirror image.
+  """E_s: the trained encoder of section 3.1, strided 2-D convolutions down to 4x4 (64x64: four),
+  DCGAN's mirror image.
 
   Attributes:
-    width: channels of the first layer; 64 gives the paper's 512 at the end.
+    width: channels of the first layer, which double up to 8 times as many; 64 gives the paper's 512
+      at the end.
     norm: makes a batch normalisation for a mode.
   """
 
@@ -59,22 +66,32 @@ class SpatialEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, image: Array, train: bool) -> Array:
-    """[batch, 64, 64, 3] in [-1, 1] -> [batch, 4, 4, 8 * width]."""
+    """[batch, S, S, 3] in [-1, 1] -> [batch, 4, 4, 8 * width]."""
     x = leaky_relu(Conv(self.width, (4, 4), (2, 2))(image))
-    for multiple in (2, 4, 8):
-      x = leaky_relu(self.norm(train)(Conv(multiple * self.width, (4, 4), (2, 2), bias=False)(x)))
+    while x.shape[1] > 4:
+      channels = min(2 * x.shape[-1], 8 * self.width)
+      x = leaky_relu(self.norm(train)(Conv(channels, (4, 4), (2, 2), bias=False)(x)))
     return x
 
 
 def grow(
-  features: Array, width: int, repeat_edges: bool, norm: Callable[[bool], nn.Module], train: bool
+  features: Array,
+  side: int,
+  width: int,
+  repeat_edges: bool,
+  norm: Callable[[bool], nn.Module],
+  train: bool,
 ) -> Array:
-  """The decoder up to its last layer: [batch, 4, 4, channels] -> [batch, 16, 32, 32, width]."""
+  """The decoder of a clip of this side up to its last layer: [batch, 4, 4, channels] -> [batch, 16,
+  side / 2, side / 2, width]."""
   x = rearrange(features, 'b h w c -> b 1 h w c')
   x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(x)
   x = nn.relu(norm(train)(x))
   for multiple in (4, 2, 1):
     x = UpConv(multiple * width, bias=False, repeat_edges=repeat_edges)(x)
+    x = nn.relu(norm(train)(x))
+  while x.shape[2] < side // 2:
+    x = UpConv(width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), bias=False)(x)
     x = nn.relu(norm(train)(x))
   return x
 
@@ -84,7 +101,8 @@ class VideoDecoder(nn.Module):
   (section 3.1).
 
   Attributes:
-    width: channels of the last hidden layer; every layer before it has twice as many.
+    width: channels of the last hidden layer; going back, every layer that doubles time has twice as
+      many.
     repeat_edges: of `UpConv`.
     norm: makes a batch normalisation for a mode.
   """
@@ -95,10 +113,10 @@ class VideoDecoder(nn.Module):
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
-    """[batch, 4, 4, channels] -> a video [batch, 32, 64, 64, 3] in (-1, 1). Image and label are in
-    the features, and no more is asked of them."""
-    del image, label
-    x = grow(features, self.width, self.repeat_edges, self.norm, train)
+    """features [batch, 4, 4, channels], image [batch, S, S, 3] -> a video [batch, 32, S, S, 3] in
+    (-1, 1). Image and label are in the features, and no more than its side is asked of them."""
+    del label
+    x = grow(features, image.shape[1], self.width, self.repeat_edges, self.norm, train)
     return Generated(jnp.tanh(UpConv(3, repeat_edges=self.repeat_edges)(x)))
 
 
@@ -125,8 +143,8 @@ class Generator(nn.Module):
 
   @nn.compact
   def __call__(self, image: Array, label: Array, features: Array | None, train: bool) -> Generated:
-    """image [batch, 64, 64, 3] in [-1, 1], label [batch, 6], features [batch, 4, 4, channels] or
-    None ("w/o E_Id")."""
+    """image [batch, S, S, 3] in [-1, 1], label [batch, 6], features [batch, 4, 4, channels] or None
+    ("w/o E_Id")."""
     fused = [repeat(self.label_scale * label, 'b l -> b h w l', h=4, w=4)]
     if features is not None:
       fused.append(features)
@@ -139,10 +157,11 @@ class Generator(nn.Module):
 
 
 class VideoDiscriminator(nn.Module):
-  """D: five strided 3-D convolutions over the video and the tiled label, one logit (section 3.2).
+  """D: strided 3-D convolutions over the video and the tiled label (five at 64x64), one logit
+  (section 3.2).
 
   Attributes:
-    width: channels of the first layer; every layer after it has twice as many.
+    width: channels of the first layer; every layer after it that halves time has twice as many.
     label: 'input', the label's channels join those of the video, or 'hidden', of the first layer.
     norm: makes a batch normalisation for a mode; none at the input layer and at the logit.
   """
@@ -153,7 +172,7 @@ class VideoDiscriminator(nn.Module):
 
   @nn.compact
   def __call__(self, video: Array, label: Array, train: bool) -> Array:
-    """video [batch, 32, 64, 64, 3] in [-1, 1], label [batch, 6] -> logits [batch]."""
+    """video [batch, 32, S, S, 3] in [-1, 1], label [batch, 6] -> logits [batch]."""
     if self.label == 'input':
       x = leaky_relu(LabelledConv(self.width)(video, label))
     else:
@@ -161,6 +180,9 @@ class VideoDiscriminator(nn.Module):
       time, height, width = x.shape[1:-1]
       tiled = repeat(label, 'b l -> b t h w l', t=time, h=height, w=width)
       x = jnp.concatenate([x, tiled], -1)
+    while x.shape[2] > 32:
+      x = Conv(self.width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), bias=False)(x)
+      x = leaky_relu(self.norm(train)(x))
     for multiple in (2, 4, 8):
       x = leaky_relu(
         self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), bias=False)(x))

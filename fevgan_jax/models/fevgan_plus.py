@@ -24,7 +24,8 @@ from fevgan_jax.warp import warp
 Array = jax.Array
 
 KEYS = fevgan.KEYS  # what it reads of config.identity, model, critic and loss
-LARGEST = 12.0  # displacement in pixels
+SIDES = fevgan.SIDES  # of pictures
+LARGEST = 12 / 64  # displacement, in parts of the picture's side
 BEGINNING = 8  # frames, after which nothing holds a movement back
 
 
@@ -38,7 +39,8 @@ class MotionDecoder(nn.Module):
   the side, and interpolated. What tears by nature, lips and lids, is for the mask.
 
   Attributes:
-    width: channels of the last hidden layer; every layer before it has twice as many.
+    width: channels of the last hidden layer; going back, every layer that doubles time has twice as
+      many.
     repeat_edges: of `UpConv`.
     norm: makes a batch normalisation for a mode.
   """
@@ -49,14 +51,15 @@ class MotionDecoder(nn.Module):
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
-    """features [batch, 4, 4, channels], image [batch, 64, 64, 3] in [-1, 1] -> a video [batch, 32,
-    64, 64, 3], whose frame 0 is the image, and at intensity 0 every frame; with its 'displacement'
-    [batch, 32, 64, 64, 2] in pixels and 'mask' [batch, 32, 64, 64, 1] in [0, 1)."""
-    x = fevgan.grow(features, self.width, self.repeat_edges, self.norm, train)
+    """features [batch, 4, 4, channels], image [batch, S, S, 3] in [-1, 1] -> a video [batch, 32, S,
+    S, 3], whose frame 0 is the image, and at intensity 0 every frame; with its 'displacement'
+    [batch, 32, S, S, 2] in pixels and 'mask' [batch, 32, S, S, 1] in [0, 1)."""
+    side = image.shape[1]
+    x = fevgan.grow(features, side, self.width, self.repeat_edges, self.norm, train)
     painted = UpConv(4, repeat_edges=self.repeat_edges)(x)
     mask = nn.sigmoid(painted[..., :1] - 2)  # paints little at first
     colour = jnp.tanh(painted[..., 1:])
-    coarse = LARGEST * jnp.tanh(nn.Dense(2, kernel_init=normal_init)(x))
+    coarse = LARGEST * side * jnp.tanh(nn.Dense(2, kernel_init=normal_init)(x))
     displacement = jax.image.resize(coarse, (*mask.shape[:-1], 2), 'linear')
     # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
     begun = jnp.minimum(jnp.arange(mask.shape[1]) / BEGINNING, 1).astype(mask.dtype)

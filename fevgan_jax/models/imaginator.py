@@ -20,6 +20,7 @@ from fevgan_jax.system import Critic, Generated, System, Term
 
 Array = jax.Array
 
+SIDES = (64,)  # of pictures
 # What it reads of config.identity, model, critic and loss.
 KEYS = (
   'model.width',
