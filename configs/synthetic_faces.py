@@ -36,6 +36,8 @@ def short_run(config):
     config.loss.identity_frames = 2
     config.loss.identity_choice = 'random'
     config.optimizer.learning_rate = 5e-4
+  if config.system == 'fevgan_plus':
+    config.loss.motion_weight = 0.5  # what rests need not be painted, and the label is heard
   if config.system == 'mocogan':
     config.critic.frames = 16  # as its authors train it, and less than half of the time
 

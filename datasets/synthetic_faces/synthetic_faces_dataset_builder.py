@@ -22,7 +22,8 @@ class Config(builder.Config):
   Attributes:
     train_people, test_people: how many; nobody is in both splits, whichever configs are mixed.
     takes: of each of the six expressions by each person.
-    strengths: least and greatest of a take, see `expression.STRENGTHS`.
+    strengths: least and greatest of a training take; those of the test split are the usual ones,
+      `expression.STRENGTHS`.
   """
   train_people: int
   test_people: int
@@ -53,7 +54,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
              train_people=60, test_people=12),
       Config(name='full', description='200 people, two takes.',
              train_people=160, test_people=40, takes=2),
-      Config(name='graded', description='200 people, one take, from no expression to a strong one.',
+      Config(name='graded', description='200 people, one take, in training from faint to strong.',
              train_people=160, test_people=40, strengths=(0.0, 1.2 * expression.TYPICAL)),
       Config(name='tiny', description='3 people: to see that everything works.',
              train_people=2, test_people=1),
@@ -83,16 +84,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     del dl_manager  # nothing to download
     config = self.builder_config
     return {
-        'train': self._generate_examples(range(config.train_people)),
+        'train': self._generate_examples(range(config.train_people), config.strengths),
         'test': self._generate_examples(
-            range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people)),
+            range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), expression.STRENGTHS),
     }
 
-  def _generate_examples(self, seeds: range) -> Iterator[tuple[str, dict[str, Any]]]:
+  def _generate_examples(
+      self, seeds: range, strengths: tuple[float, float]) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     total = len(seeds) * config.takes * len(expression.LABELS)
     rendered = clips.clips_of_people(
-        seeds, config.takes, config.size, config.frames, config.processes, config.strengths)
+        seeds, config.takes, config.size, config.frames, config.processes, strengths)
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
       yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

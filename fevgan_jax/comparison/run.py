@@ -13,6 +13,7 @@ from fevgan_jax.trained import TrainedGenerator
 
 NAMES = {
   'fevgan': 'FEV-GAN',
+  'fevgan_plus': 'FEV-GAN+',
   'vgan': 'VGAN',
   'cvgan': 'C-VGAN',
   'mocogan': 'MoCoGAN',
