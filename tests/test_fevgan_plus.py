@@ -43,7 +43,7 @@ def decode():
   def call(mask_bias, displacement, features, image, label):
     fixed = {
       'UpConv_4': {'bias': jnp.zeros(4).at[0].set(mask_bias)},
-      'Dense_0': {'bias': jnp.arctanh(displacement / fevgan_plus.LARGEST)},
+      'Dense_0': {'bias': jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))},
     }
     for name, values in fixed.items():
       values['kernel'] = 0 * variables['params'][name]['kernel']
