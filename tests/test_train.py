@@ -269,6 +269,8 @@ def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
     'all.gif',
   }
   assert all(path.stat().st_size for path in files)
+  with pytest.raises(UserError, match='--intensity: fevgan has none, fevgan_plus has'):
+    generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out', [0.5])
   variables, saved, _ = checkpoint.restore_generator(workdir)
   trained.write(tmp_path / 'half.safetensors', variables, saved)
   loaded, loaded_config = trained.read(tmp_path / 'half.safetensors')
