@@ -67,7 +67,7 @@ def test_from_training_to_a_photograph_of_several_intensities(data_dir, tmp_path
   result = json.loads((tmp_path / 'run' / 'evaluation.json').read_text())
   scores = result['mean']['generated'].values()
   assert np.isfinite([score['value'] for score in scores]).all()
-  assert result['intensity']['travel'][0] == 0  # still at intensity 0
+  assert result['intensity']['travel'][0] < 1e-3  # still at intensity 0
   assert len(result['intensity']['travel']) == len(result['intensity']['asked'])
 
   # With FEV-GAN's config, as is typed where nothing is said of the system.
