@@ -108,10 +108,6 @@ def no_identity(config: ml_collections.ConfigDict) -> None:
   config.loss.identity = 0.0
 
 
-def fevgan_plus(config: ml_collections.ConfigDict) -> None:
-  """FEV-GAN+, this project's own: FEV-GAN's settings."""
-
-
 def vgan(config: ml_collections.ConfigDict) -> None:
   """VGAN (Vondrick, Pirsiavash and Torralba, 2016) as its authors' main.lua trains it.
 
@@ -189,14 +185,8 @@ def imaginator(config: ml_collections.ConfigDict) -> None:
   config.optimizer.b2 = 0.999
 
 
-# What a system sets otherwise than get_config, whose values are FEV-GAN's.
-SYSTEMS = {
-  'fevgan_plus': fevgan_plus,
-  'vgan': vgan,
-  'cvgan': cvgan,
-  'mocogan': mocogan,
-  'imaginator': imaginator,
-}
+# What a system sets otherwise than get_config, whose values are FEV-GAN's and FEV-GAN+'s.
+SYSTEMS = {'vgan': vgan, 'cvgan': cvgan, 'mocogan': mocogan, 'imaginator': imaginator}
 ABLATIONS = {'no_spatial': no_spatial, 'no_identity': no_identity}  # of FEV-GAN alone
 
 

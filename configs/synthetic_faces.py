@@ -52,8 +52,10 @@ def full(config):
 
 
 def graded(config):
-  """Takes from no expression to a strong one, for a system that hears how strong: the weights that
-  come with the project."""
+  """Takes from no expression to a strong one, for a system that hears how strong: of these are
+  FEV-GAN+'s weights that come with the project."""
+  if config.system != 'fevgan_plus':
+    raise ValueError(f"option 'graded': {config.system} does not hear how strong, fevgan_plus does")
   config.dataset.config = 'graded'
   config.epochs = 12.0
 

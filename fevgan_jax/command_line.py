@@ -64,7 +64,8 @@ def parse(argv: list[str]) -> Options:
     UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, or
       a folder that cannot be written.
   """
-  chosen, others = _split_config(argv[1:])
+  named, others = _split_config(argv[1:])
+  chosen = str(DEFAULT) if named is None else named
   if not pathlib.Path(chosen.partition(':')[0]).is_file():
     known = ', '.join(
       f'configs/{path.name}'
@@ -108,7 +109,7 @@ def parse(argv: list[str]) -> Options:
   if values.mode == 'generate':
     if not values.image:
       raise UserError('--mode generate: --image is missing: give a photograph with a face')
-    if chosen == str(DEFAULT):
+    if named is None:
       config.system = BEST
   if values.mode == 'compare' and not values.workdirs:
     raise UserError('--mode compare: --workdirs is missing: give runs, as --workdirs runs/a,runs/b')
@@ -150,11 +151,14 @@ def _check_read(system: str, chosen: str, words: list[str]) -> None:
 
 def _intensities(words: list[str]) -> list[float]:
   try:
-    return [float(word) for word in words] or [1.0]
-  except ValueError as error:
+    numbers = [float(word) for word in words]
+  except ValueError:
+    numbers = []
+  if not numbers or len(set(numbers)) < len(numbers):
     raise UserError(
-      f"--intensity: '{','.join(words)}', expected numbers, as --intensity 0.3,0.6,1"
-    ) from error
+      f"--intensity: '{','.join(words)}', expected different numbers, as --intensity 0.3,0.6,1"
+    )
+  return numbers
 
 
 def _check_processes(values: flags.FlagValues) -> None:
@@ -182,10 +186,10 @@ def _check_processes(values: flags.FlagValues) -> None:
     )
 
 
-def _split_config(words: list[str]) -> tuple[str, list[str]]:
-  """FILE[:SYSTEM[,OPTION...]] of --config, and the other words: absl wants it before the keys that
-  override it."""
-  chosen, others = str(DEFAULT), []
+def _split_config(words: list[str]) -> tuple[str | None, list[str]]:
+  """FILE[:SYSTEM[,OPTION...]] of --config, None without it, and the other words: absl wants it
+  before the keys that override it."""
+  chosen, others = None, []
   words = iter(words)
   for word in words:
     flag, equals, value = word.partition('=')

@@ -15,7 +15,7 @@ from fevgan_jax.errors import UserError
 from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import detect
 
-STRONGEST = 1.2  # intensity, of the takes that the shipped weights have seen
+STRONGEST = 1.2  # intensity, of the takes of synthetic_faces/graded: beyond it nothing was trained
 
 
 def generate(
@@ -31,7 +31,7 @@ def generate(
   """Animates the face of a photograph, cropped to the size of the clips that were trained on.
 
   Args:
-    config: of which only paths are used; the networks are those that the weights were trained as.
+    config: of which only what belongs to this machine is used, and without a workdir the system.
     workdir: of a training run, or None for the weights that come with the project.
     photograph: a picture file with a face.
     expression: one of EXPRESSIONS, or 'all'.
@@ -56,9 +56,9 @@ def generate(
     if not 0 <= intensity <= STRONGEST:
       raise UserError(f'--intensity: {intensity:g}, expected 0 (still) to {STRONGEST}')
   generator = trained.load(config, workdir)
-  face = detect.face(photograph, data.clip_shape(generator.config)[1])
   if not generator.graded and set(intensities) != {1.0}:
     raise UserError(f'--intensity: {generator.config.system} has none, fevgan_plus has')
+  face = detect.face(photograph, data.clip_shape(generator.config)[1])
 
   expressions = EXPRESSIONS if expression == 'all' else (expression,)
   cases = list(itertools.product(expressions, intensities))

@@ -25,7 +25,8 @@ def train_step(
     system: the networks, the terms and the optimisers.
     state: before the step.
     frozen: parameters of the face network, or None; never changed.
-    batch: 'video' uint8 [batch, time, height, width, 3] and 'label' int [batch].
+    batch: 'video' uint8 [batch, time, height, width, 3], 'label' int [batch], and, where it is
+      known, 'intensity' float [batch].
     rng: key of the run; the step and the device are folded in here.
 
   Returns:

@@ -74,8 +74,8 @@ class Critic:
   """A network that tells real from generated.
 
   Attributes:
-    module: (view of a clip, one-hot label, train) -> logits [batch, ...], or a Verdict if it
-      classifies too.
+    module: (view of a clip, label as in `Example`, train) -> logits [batch, ...], or a Verdict if
+      it classifies too.
     optimizer: updates its parameters.
     view: (video, rng) -> what of the clip it judges.
     label_weight: of the cross-entropy of the label in the losses of one that classifies: of real
@@ -107,8 +107,8 @@ class System:
   """Everything that training needs to know.
 
   Attributes:
-    generator: module, (image, one-hot label, features, train) -> Generated; draws noise, if any,
-      from the random stream 'noise'.
+    generator: module, (image, label, features, train), as in `Example` -> Generated; draws noise,
+      if any, from the random stream 'noise'.
     optimizer: updates the generator's parameters.
     critics: by name.
     terms: by name.

@@ -68,9 +68,9 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> Tra
   return TrainedGenerator(config, step, generate, system.graded)
 
 
-def shipped(system: str) -> pathlib.Path:
+def shipped(system: str, dataset: str = 'synthetic_faces') -> pathlib.Path:
   """The file of a system's weights that comes with the project, if any does."""
-  return WEIGHTS / f'{system}_synthetic_faces.safetensors'
+  return WEIGHTS / f'{system}_{dataset}.safetensors'
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
@@ -94,5 +94,6 @@ def read(path: pathlib.Path) -> tuple[dict, dict]:
 
 
 if __name__ == '__main__':
-  of_run, its_config, _ = checkpoint.restore_generator(sys.argv[1])
-  write(shipped(its_config['system']), of_run, its_config)
+  (of_run,) = sys.argv[1:]
+  of_newest, its_config, _ = checkpoint.restore_generator(of_run)
+  write(shipped(its_config['system'], its_config['dataset']['name']), of_newest, its_config)

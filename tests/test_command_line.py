@@ -66,6 +66,14 @@ def test_the_papers_numbers_are_the_defaults_of_the_licensed_sets():
   assert not config.model.repeat_edges
 
 
+def test_only_without_a_config_are_the_best_weights_chosen(tmp_path):
+  words = '--mode', 'generate', '--image', 'x.png', '--output', str(tmp_path)
+  assert parse(*words).config.system == 'fevgan_plus'
+  file = ROOT / 'configs' / 'synthetic_faces.py'
+  for chosen in (file, 'configs/synthetic_faces.py', f'{file}:fevgan'):
+    assert parse(*words, '--config', str(chosen)).config.system == 'fevgan'
+
+
 MISTAKES = {
   ('--config', 'nowhere.py'): "no file 'nowhere.py': expected one of configs/mug.py",
   ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of cvgan, fevgan",
@@ -80,7 +88,8 @@ MISTAKES = {
   ): 'config.identity.network: vgan does not read it, nor any other of config.identity',
   ('--config.system=vgan',): '--config.system: is chosen behind the file: --config ',
   ('--seed', '-1'): 'seed=-1',
-  ('--intensity', '0.5,much'): "--intensity: '0.5,much', expected numbers",
+  ('--intensity', '0.5,much'): "--intensity: '0.5,much', expected different numbers",
+  ('--intensity', '0.5,0.50'): "--intensity: '0.5,0.50', expected different numbers",
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): "no key 'nothing'",
   ('--config.batch_size=many',): 'batch_size=many',

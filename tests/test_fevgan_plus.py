@@ -112,3 +112,23 @@ def test_graded_systems_hear_the_intensity_and_others_do_not(batch):
   np.testing.assert_allclose(
     heard['fevgan_plus'], np.eye(6)[batch['label']] * [[0.5], [1.1]], rtol=1e-6
   )
+
+
+def test_half_precision_keeps_the_picture_and_the_parts_of_pixels():
+  config = base.choose(base.get_config(), 'fevgan_plus')
+  base.no_identity(config)
+  config.model.width = config.model.spatial_width = config.critic.width = 1
+  config.precision = 'bfloat16'
+  system = models.build(config, None)
+  images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+  labels = np.zeros(1, np.int32)
+  keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
+  inputs = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 6)), None
+  variables = jax.jit(functools.partial(system.generator.init, train=False))(keys, *inputs)
+  clips = jax.jit(system.generate)(variables, None, images, labels, jax.random.key(0), 0.7)
+  np.testing.assert_array_equal(clips[:, 0], images)
+  halves = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), (variables, inputs))
+  apply = functools.partial(system.generator.apply, train=False)
+  generated = jax.eval_shape(lambda v, i: apply(v, *i), *halves)
+  assert generated.video.dtype == jnp.bfloat16
+  assert generated.extras['displacement'].dtype == jnp.float32

@@ -5,13 +5,15 @@ import pkgutil
 import subprocess
 import sys
 
+import flax.traverse_util
 import jax
 import numpy as np
 import pytest
 
 import fevgan_jax
 from configs import base
-from fevgan_jax import trained
+from fevgan_jax import checkpoint, trained
+from fevgan_jax.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -41,8 +43,17 @@ def test_every_config_overrides_only_known_keys():
 @pytest.mark.parametrize('name', ['fevgan', 'fevgan_plus'])
 def test_shipped_weights_are_small_and_generate(name):
   assert trained.shipped(name).stat().st_size < 15e6
+  _, config = trained.read(trained.shipped(name))
+  settings = flax.traverse_util.flatten_dict(config, sep='.')
+  assert settings['system'] == name
+  assert not any(settings.get(place) for place in checkpoint.PLACES)
   grey = np.full((2, 64, 64, 3), 128, np.uint8)
   generator = trained.load(base.choose(base.get_config(), name), None)
   clips = np.asarray(generator.generate(grey, np.array([3, 5]), jax.random.key(0)))
   assert clips.shape == (2, 32, 64, 64, 3)
   assert np.abs(clips[0].astype(int) - clips[1]).mean() > 0.5  # happiness is not surprise
+
+
+def test_systems_without_weights_say_so():
+  with pytest.raises(UserError, match='vgan: no weights of it come with the project'):
+    trained.load(base.choose(base.get_config(), 'vgan'), None)

@@ -14,7 +14,7 @@ from fevgan_jax import checkpoint, generate, media, models, step, train
 from fevgan_jax.errors import UserError
 
 SECTIONS = ('identity', 'model', 'critic', 'loss')
-TERMS = {
+TERMS = {  # FEV-GAN's runs are in test_train
   'vgan': {'mask'},
   'cvgan': {'first_frame'},
   'mocogan': set(),
@@ -32,7 +32,7 @@ def narrow(name: str, data_dir: str = ''):
   return config
 
 
-@pytest.mark.parametrize('name', sorted(base.SYSTEMS))  # FEV-GAN's runs are in test_train
+@pytest.mark.parametrize('name', sorted(TERMS))
 def test_a_checkpoint_goes_on_exactly(name, batch, tmp_path):
   config = narrow(name)
   system = models.build(config, None)
@@ -101,6 +101,19 @@ def test_a_system_reads_the_keys_that_it_names_and_no_other(name):
   assert all(key.partition('.')[2] in config[key.partition('.')[0]] for key in named)
 
 
+def test_every_system_says_what_it_reads_and_which_pictures_it_has_networks_for():
+  assert set(TERMS) | {'fevgan'} == set(models.NAMES)
+  assert all(models.keys(name) and 64 in models.sides(name) for name in models.NAMES)
+
+
+def test_fevgan_plus_has_fevgans_settings_and_hears_how_strong():
+  ours, theirs = (synthetic_faces.get_config(f'{name},full') for name in ('fevgan_plus', 'fevgan'))
+  assert {**ours.to_dict(), 'system': 'fevgan'} == theirs.to_dict()
+  assert synthetic_faces.get_config('fevgan_plus,graded').dataset.config == 'graded'
+  with pytest.raises(ValueError, match="'graded': fevgan does not hear how strong"):
+    synthetic_faces.get_config('fevgan,graded')
+
+
 def test_ablations_are_fevgans():
   with pytest.raises(ValueError, match="'no_spatial': an ablation of fevgan, 'vgan' has none"):
     synthetic_faces.get_config('vgan,no_spatial')
@@ -112,9 +125,6 @@ def test_short_runs_are_short_for_every_system(name):
   assert config.dataset.config == 'full'
   assert config.batch_size == fevgan.batch_size
   assert (config.model.width, config.critic.width) == (fevgan.model.width, fevgan.critic.width)
-  if name == 'fevgan_plus':
-    assert {**config, 'system': 'fevgan'} == {**synthetic_faces.get_config('fevgan,full')}
-    return
   assert config.identity.network == ''
   published = base.choose(base.get_config(), name)
   assert config.loss == published.loss

@@ -80,7 +80,7 @@ def read(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
 def name(config: ml_collections.ConfigDict) -> str:
   """'FEV-GAN w/o E_s': the system as the paper calls it, and what it goes without."""
   words = [NAMES.get(config.system, config.system)]
-  if config.system == 'fevgan':
+  if config.system.startswith('fevgan'):
     words += ['w/o E_s'] * (config.model.spatial_width == 0)
     words += ['w/o E_Id'] * (not config.identity.network)
   return ' '.join(words)

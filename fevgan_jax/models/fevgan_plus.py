@@ -25,7 +25,7 @@ Array = jax.Array
 
 KEYS = fevgan.KEYS  # what it reads of config.identity, model, critic and loss
 SIDES = fevgan.SIDES  # of pictures
-LARGEST = 12 / 64  # displacement, in parts of the picture's side
+LARGEST = 12 / 64  # displacement at intensity 1, in parts of the picture's side
 BEGINNING = 8  # frames, after which nothing holds a movement back
 
 
@@ -36,7 +36,8 @@ class MotionDecoder(nn.Module):
   A displacement is known only where the picture has edges: of flat skin, and at the border of the
   face, where every displacement into the black looks alike, a loss says nothing, and pixels that
   are moved one by one tear. It is therefore read off the layer before the last, on a grid of half
-  the side, and interpolated. What tears by nature, lips and lids, is for the mask.
+  the side and half the frames, and interpolated. What tears by nature, lips and lids, is for the
+  mask.
 
   Attributes:
     width: channels of the last hidden layer; going back, every layer that doubles time has twice as
@@ -53,18 +54,21 @@ class MotionDecoder(nn.Module):
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
     """features [batch, 4, 4, channels], image [batch, S, S, 3] in [-1, 1] -> a video [batch, 32, S,
     S, 3], whose frame 0 is the image, and at intensity 0 every frame; with its 'displacement'
-    [batch, 32, S, S, 2] in pixels and 'mask' [batch, 32, S, S, 1] in [0, 1)."""
+    [batch, 32, S, S, 2] in pixels and 'mask' [batch, 32, S, S, 1] in [0, 1]."""
     side = image.shape[1]
     x = fevgan.grow(features, side, self.width, self.repeat_edges, self.norm, train)
     painted = UpConv(4, repeat_edges=self.repeat_edges)(x)
     mask = nn.sigmoid(painted[..., :1] - 2)  # paints little at first
     colour = jnp.tanh(painted[..., 1:])
-    coarse = LARGEST * side * jnp.tanh(nn.Dense(2, kernel_init=normal_init)(x))
+    # Displacements are float32 whatever the rest is: half a float is a part of a pixel.
+    coarse = nn.Dense(2, kernel_init=normal_init)(x).astype(jnp.float32)
+    coarse = LARGEST * side * jnp.tanh(coarse)
     displacement = jax.image.resize(coarse, (*mask.shape[:-1], 2), 'linear')
     # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
-    begun = jnp.minimum(jnp.arange(mask.shape[1]) / BEGINNING, 1).astype(mask.dtype)
+    begun = jnp.minimum(jnp.arange(mask.shape[1]) / BEGINNING, 1)
     amount = rearrange(begun * label.sum(-1, keepdims=True), 'b t -> b t 1 1 1')
-    displacement, mask = amount * displacement, jnp.minimum(amount, 1) * mask
+    displacement *= amount
+    mask *= jnp.minimum(amount, 1).astype(mask.dtype)
     video = (1 - mask) * warp(image, displacement) + mask * colour
     return Generated(video, {'displacement': displacement, 'mask': mask})
 
