@@ -29,7 +29,7 @@ LARGEST = 12 / 64  # displacement at intensity 1, in parts of the picture's side
 BEGINNING = 8  # frames, after which nothing holds a movement back
 
 
-class MotionDecoder(nn.Module):
+class MotionDecoder(fevgan.VideoDecoder):
   """Fused 4x4 features to what happens to a picture; the layers of FEV-GAN's decoder but for the
   last.
 
@@ -38,17 +38,7 @@ class MotionDecoder(nn.Module):
   are moved one by one tear. It is therefore read off the layer before the last, on a grid of half
   the side and half the frames, and interpolated. What tears by nature, lips and lids, is for the
   mask.
-
-  Attributes:
-    width: channels of the last hidden layer; going back, every layer that doubles time has twice as
-      many.
-    repeat_edges: of `UpConv`.
-    norm: makes a batch normalisation for a mode.
   """
-
-  width: int
-  repeat_edges: bool
-  norm: Callable[[bool], nn.Module]
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
