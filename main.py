@@ -18,12 +18,16 @@ def run(argv: list[str]) -> None:
   from fevgan_jax import command_line
 
   options = command_line.parse(argv)
-  from fevgan_jax import benchmark, compare, data, evaluate, generate, parallel, train
+  from fevgan_jax.data import datasets
+  from fevgan_jax.evaluation import compare, evaluate
+  from fevgan_jax.inference import generate
+  from fevgan_jax.runtime import parallel
+  from fevgan_jax.training import benchmark, train
 
   if options.coordinator:
     parallel.initialize(options.coordinator, options.processes, options.process)
   if options.mode == 'prepare':
-    data.prepare(options.config)
+    datasets.prepare(options.config)
   elif options.mode == 'train':
     train.train(options.config, options.workdir)
   elif options.mode == 'evaluate':
@@ -55,7 +59,7 @@ def set_up_logging() -> None:
 
 
 def main(argv: list[str]) -> int:
-  from fevgan_jax import supervisor
+  from fevgan_jax.runtime import supervisor
 
   return supervisor.supervise(lambda: work(argv)) if supervisor.needed(argv) else work(argv)
 
@@ -63,7 +67,7 @@ def main(argv: list[str]) -> int:
 def work(argv: list[str]) -> int:
   """The exit code."""
   # Imports wait until here: the renderer's processes read this file again and need none of them.
-  from fevgan_jax import errors, memory
+  from fevgan_jax.runtime import errors, memory
 
   memory.keep_freed()
   set_up_logging()

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fevgan_jax import models
-from fevgan_jax.errors import UserError
+from fevgan_jax.runtime.errors import UserError
 
 MODES = ('train', 'prepare', 'evaluate', 'compare', 'generate', 'benchmark')
 OUTPUTS = {'generate': 'generated', 'compare': 'comparison'}  # folders, if none is named

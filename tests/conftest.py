@@ -17,7 +17,8 @@ import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
-from fevgan_jax import parallel, step, train  # noqa: E402
+from fevgan_jax.runtime import parallel
+from fevgan_jax.training import step, train  # noqa: E402
 
 jax.config.update(
   'jax_disable_most_optimizations', True

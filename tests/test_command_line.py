@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fevgan_jax import command_line
-from fevgan_jax.errors import UserError
+from fevgan_jax.runtime.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -12,8 +12,9 @@ import pytest
 
 import fevgan_jax
 from configs import base
-from fevgan_jax import checkpoint, trained
-from fevgan_jax.errors import UserError
+from fevgan_jax.inference import trained
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import builder
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 
 # The ten of 52 public subjects that ImaGINator (Wang et al., WACV 2020) validates on, by the lists

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import builder
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 
 # The 16 people that numpy.random.RandomState(0).permutation(80)[:16] + 1 names.

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import tensorflow_datasets as tfds
 from absl import logging
 
-from fevgan_jax import media
-from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import builder
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
+from fevgan_jax.runtime import media
 
 
 @dataclasses.dataclass(kw_only=True)

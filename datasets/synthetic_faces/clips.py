@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fevgan_jax import workers
+from fevgan_jax.runtime import workers
 from synthetic_faces import expression, person, renderer
 
 Clip = dict[str, Any]

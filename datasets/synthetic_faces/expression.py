@@ -5,7 +5,7 @@ import typing
 
 import numpy as np
 
-from fevgan_jax.expressions import EXPRESSIONS as LABELS
+from fevgan_jax.faces.labels import EXPRESSIONS as LABELS
 from synthetic_faces.asset import ANCESTRIES, Head
 from synthetic_faces.lighting import Light
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from fevgan_jax.errors import UserError
-from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import preparation
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
+from fevgan_jax.runtime.errors import UserError
 
 REPORT = 'report.txt'  # in the folder of the prepared version
 SHOWN = 10  # refusals in the log

@@ -17,9 +17,9 @@ import numpy as np
 from absl import logging
 from PIL import Image
 
-from fevgan_jax import media
-from fevgan_jax.errors import UserError
 from fevgan_jax.faces import crop
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
 
 PREDICTOR = 'shape_predictor_68_face_landmarks.dat'
 PREDICTOR_SHA256 = 'fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f'

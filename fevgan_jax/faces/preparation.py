@@ -13,11 +13,11 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from fevgan_jax import media, workers
-from fevgan_jax.errors import UserError
-from fevgan_jax.expressions import EXPRESSIONS
 from fevgan_jax.faces import recording
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
+from fevgan_jax.runtime import media, workers
+from fevgan_jax.runtime.errors import UserError
 
 Outcome = pathlib.Path | str  # the file of a clip, or why there is none
 

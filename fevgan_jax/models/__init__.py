@@ -10,11 +10,11 @@ import ml_collections
 import optax
 
 from fevgan_jax import identity
-from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.system import System
+from fevgan_jax.models.parts.system import System
+from fevgan_jax.runtime.errors import UserError
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__))
+NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | None, Any]:

@@ -14,11 +14,11 @@ import ml_collections
 import optax
 from einops import rearrange, repeat
 
-from fevgan_jax import losses
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm
+from fevgan_jax.models.parts import losses
+from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm
+from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 from fevgan_jax.models.vgan import CRITIC_EPSILON, Discriminator, TwoStreams
-from fevgan_jax.system import Critic, Generated, System, Term
 
 Array = jax.Array
 

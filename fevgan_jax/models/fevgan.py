@@ -21,11 +21,11 @@ import numpy as np
 import optax
 from einops import rearrange, repeat
 
-from fevgan_jax import conv, losses
-from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu, normal_init
-from fevgan_jax.system import Critic, Example, Generated, System, Term
+from fevgan_jax.models.parts import conv, losses
+from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, normal_init
+from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Term
+from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array
 

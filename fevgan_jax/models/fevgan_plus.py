@@ -16,10 +16,10 @@ import optax
 from einops import rearrange
 
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import UpConv, normal_init
 from fevgan_jax.models import fevgan
-from fevgan_jax.system import Generated, System
-from fevgan_jax.warp import warp
+from fevgan_jax.models.parts.layers import UpConv, normal_init
+from fevgan_jax.models.parts.system import Generated, System
+from fevgan_jax.models.parts.warp import warp
 
 Array = jax.Array
 

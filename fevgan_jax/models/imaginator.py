@@ -13,10 +13,17 @@ import ml_collections
 import optax
 from einops import rearrange, repeat
 
-from fevgan_jax import conv, losses
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, both_sides, leaky_relu, torch_init
-from fevgan_jax.system import Critic, Generated, System, Term
+from fevgan_jax.models.parts import conv, losses
+from fevgan_jax.models.parts.layers import (
+  Conv,
+  UpConv,
+  batch_norm,
+  both_sides,
+  leaky_relu,
+  torch_init,
+)
+from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 
 Array = jax.Array
 

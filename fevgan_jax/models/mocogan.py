@@ -14,10 +14,10 @@ import ml_collections
 import optax
 from einops import rearrange, repeat
 
-from fevgan_jax.errors import UserError
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
-from fevgan_jax.system import Critic, Generated, System, Verdict, whole_clip
+from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
+from fevgan_jax.models.parts.system import Critic, Generated, System, Verdict, whole_clip
+from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array
 

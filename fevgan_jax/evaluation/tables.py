@@ -1,0 +1,148 @@
+"""Tables 1 and 3 of the paper with our numbers, their anchors, and how sure the differences are."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from fevgan_jax.evaluation.evaluate import COLUMNS, cell
+from fevgan_jax.evaluation.measurement import ROWS
+from fevgan_jax.evaluation.metrics import bootstrap
+from fevgan_jax.evaluation.runs import Run
+
+# The paper's own numbers, Tables 1 and 3: PSNR, SSIM, ACD and ACD-I.
+PAPER = {
+  'mug': {
+    'VGAN': (16.32, 0.41, 0.14, 1.55),
+    'C-VGAN': (22.30, 0.83, 0.09, 0.73),
+    'MoCoGAN': (18.16, 0.58, 0.15, 0.90),
+    'ImaGINator': (20.29, 0.85, 0.08, 0.29),
+    'FEV-GAN': (27.10, 0.91, 0.09, 0.23),
+    'FEV-GAN w/o E_s': (25.44, 0.90, 0.11, 0.34),
+    'FEV-GAN w/o E_Id': (19.71, 0.69, 0.13, 1.22),
+  },
+  'oulu_casia': {
+    'VGAN': (15.09, 0.61, 0.27, 1.37),
+    'C-VGAN': (15.98, 0.61, 0.25, 1.26),
+    'ImaGINator': (22.98, 0.84, 0.07, 0.16),
+    'FEV-GAN': (25.61, 0.89, 0.12, 0.19),
+  },
+}
+DATASETS = {'mug': 'MUG', 'oulu_casia': 'Oulu-CASIA'}
+# Of these two runs' clips can be held against each other one by one.
+PAIRED = ('psnr', 'ssim', 'acd', 'acd_i', 'expression', 'motion')
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Text in rows and columns, and what has to be known to read it."""
+
+  title: str
+  head: Sequence[str]
+  rows: Sequence[Sequence[str]]
+  note: str
+
+
+def tables(runs: list[Run]) -> list[Table]:
+  """Table 1 over the systems, Table 3 over the ablations if there are any, and differences."""
+  whole = [run for run in runs if not run.is_ablation]
+  ablations = [run for run in runs if run.is_ablation]
+  made = []
+  if whole:
+    made.append(measured('Table 1: systems', whole, anchors=True))
+  if ablations:
+    fevgan = [run for run in whole if run.generator.config.system == 'fevgan']
+    made.append(measured('Table 3: ablations', [*ablations, *fevgan], anchors=not whole))
+  if len(runs) > 1:
+    made.append(differences(runs))
+  return made
+
+
+def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
+  """What was measured, one line a run, then the anchors; the paper's numbers at the right."""
+  dataset = runs[0].result['dataset'].split('/')[0]
+  dataset = dataset if dataset in PAPER else 'mug'
+  rows = []
+  for run in runs:
+    paper = PAPER[dataset].get(run.name.split(' (')[0])
+    beside = ' / '.join(f'{x:.2f}' for x in paper) if paper else ''
+    rows.append([run.name, *cells(run.result['mean']['generated']), beside])
+  if anchors:
+    mean = runs[0].result['mean']
+    rows += [[ROWS[row], *cells(mean[row]), ''] for row in mean if row != 'generated']
+  auc = runs[0].result['face_network_auc']
+  network = runs[0].result['face_network']
+  note = (
+    f'± is half of the {bootstrap.LEVEL:.0%} interval over people. ACD and ACD-I: L2 distances of '
+    f'{network} features'
+    + (f', which tell these people apart with an AUC of {auc:.3f}' if auc is not None else '')
+    + '. "Label seen" by a classifier of the real clips: its own accuracy is the line "real clip". '
+    f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
+    'does not give in full: its numbers stand here for their order and must not be set against '
+    'ours.'
+  ) + order(runs, PAPER[dataset])
+  head = ['', *(title for title, _ in COLUMNS.values())]
+  return Table(title, [*head, f'paper, {DATASETS[dataset]}: PSNR / SSIM / ACD / ACD-I'], rows, note)
+
+
+def order(runs: list[Run], paper: dict[str, tuple[float, ...]]) -> str:
+  """' By PSNR: A > B here, B > A there.', of the runs that the paper has too."""
+  here = {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs}
+  here = {name: value for name, value in here.items() if name in paper}
+  if len(here) < 2:
+    return ''
+  ranked = (sorted(here, key=here.get), sorted(here, key=lambda name: paper[name][0]))
+  ours, theirs = (' > '.join(reversed(names)) for names in ranked)
+  there = 'and in the paper.' if ours == theirs else f'{theirs} there.'
+  return f' By PSNR: {ours} here, {there}'
+
+
+def cells(mean: dict) -> list[str]:
+  return [cell(mean.get(metric), style) for metric, (_, style) in COLUMNS.items()]
+
+
+def differences(runs: list[Run]) -> Table:
+  """Every run's metrics less those of the first, clip by clip, with their intervals."""
+  first, *others = runs
+  rows = [
+    [run.name, *(difference(run, first, metric, COLUMNS[metric][1]) for metric in PAIRED)]
+    for run in others
+  ]
+  note = (
+    f'Paired over clips; in brackets the {bootstrap.LEVEL:.0%} interval over people. A difference '
+    'whose interval holds zero may be chance, of these people; another seed of the training is '
+    'not part of it.'
+  )
+  head = [f'less {first.name}', *(COLUMNS[metric][0] for metric in PAIRED)]
+  return Table('Differences', head, rows, note)
+
+
+def difference(run: Run, first: Run, metric: str, style: str) -> str:
+  """'-1.50 [-1.81, -1.22]'."""
+  if metric == 'motion':
+    values = run.values('travel') - first.values('travel')
+    weights = first.values('travel', 'real')
+  else:
+    values, weights = run.values(metric) - first.values(metric), np.ones(len(first.people))
+  interval = bootstrap.interval(values, first.people, weights)
+  style = '+' + style
+  text = format(values.sum() / weights.sum(), style)
+  return text if interval is None else f'{text} [{", ".join(format(x, style) for x in interval)}]'
+
+
+def headline(runs: list[Run]) -> str:
+  result = runs[0].result
+  return (
+    f'{result["dataset"]}, {result["clips"]} {result["split"]} clips of {result["people"]} people'
+  )
+
+
+def markdown(title: str, made: list[Table], run: Run) -> str:
+  """The tables as one document, with the protocol at the end."""
+  parts = [f'# {title}']
+  for table in made:
+    lines = [table.head, ['---'] * len(table.head), *table.rows]
+    body = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    parts.append(f'## {table.title}\n\n{body}\n\n{table.note}')
+  rules = '\n'.join(f'- {name}: {text}' for name, text in run.result['protocol'].items())
+  return '\n\n'.join([*parts, f'## Protocol\n\n{rules}']) + '\n'

@@ -1,0 +1,207 @@
+"""Devices and processes: the only file that knows pmap, axis names, meshes and processes.
+
+The state has no device axis: `replicate` places it on every local device, the step takes and
+returns it whole. `jax.pmap` averages over the devices of all processes. The main process is the one
+that reads and writes the workdir; what it has found there it hands to the others.
+"""
+
+import signal
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
+
+from fevgan_jax.runtime.errors import UserError
+
+AXIS = 'batch'
+CONNECT_SECONDS = 300  # for all processes of a run to come
+HEARTBEAT_SECONDS = 30  # without a sign of life from a process, until JAX ends the others
+WEEK = 7 * 24 * 3600  # the others wait so long for one that prepares data or evaluates
+PyTree = Any
+
+
+def initialize(coordinator: str, processes: int | None, process: int | None) -> None:
+  """Connects the processes of a run. Call before anything asks for a device.
+
+  Where it fails inside JAX it ends the process, see supervisor.py.
+
+  Args:
+    coordinator: HOST:PORT of process 0, or 'auto': everything comes from the environment of the
+      cluster (SLURM, Open MPI, Cloud TPU, GKE).
+    processes: how many; None with 'auto'.
+    process: which one is this, from 0; None with 'auto'.
+
+  Raises:
+    UserError: there is no such environment, or nothing answers there.
+  """
+  explicit = {}
+  if coordinator != 'auto':
+    explicit = {
+      'coordinator_address': coordinator,
+      'num_processes': processes,
+      'process_id': process,
+      'cluster_detection_method': 'deactivate',  # or SLURM would leave each process one device
+    }
+    logging.info('process %d of %d: connecting by %s', process, processes, coordinator)
+    if process:
+      _wait_for(coordinator)
+  try:
+    jax.distributed.initialize(
+      **explicit,
+      initialization_timeout=CONNECT_SECONDS,
+      heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+      shutdown_timeout_seconds=WEEK,
+    )
+  except ValueError as error:
+    raise UserError(
+      f'--coordinator auto: {error}: found no cluster that JAX knows: '
+      'give --coordinator HOST:PORT --processes N --process I'
+    ) from error
+  except jax.errors.JaxRuntimeError as error:
+    raise UserError(
+      f'--coordinator {coordinator}: {error}: is its port in use? Name another one'
+    ) from error
+
+
+def _wait_for(coordinator: str) -> None:
+  """Waits until process 0 listens: JAX would abort where it does not."""
+  host, port = coordinator.rsplit(':', 1)
+  end = time.monotonic() + CONNECT_SECONDS
+  while True:
+    try:
+      socket.create_connection((host.strip('[]'), int(port)), timeout=10).close()
+      return
+    except OSError as error:
+      if time.monotonic() > end:
+        raise UserError(
+          f'--coordinator {coordinator}: {error.strerror or error}: '
+          'expected HOST:PORT where --process 0 runs'
+        ) from error
+    time.sleep(0.5)
+
+
+def is_main() -> bool:
+  """Whether this process writes checkpoints, logs and samples."""
+  return jax.process_index() == 0
+
+
+def take_turns(work: Callable[[], Any]) -> Any:
+  """work() in one process after the other: what one leaves on a shared disk, the next one finds."""
+  result = None
+  wait = multihost.get_barrier_sync_fn()
+  for turn in range(jax.process_count()):
+    if turn == jax.process_index():
+      result = work()
+    wait(key=f'turn {turn}', timeout_ms=1000 * WEEK)
+  return result
+
+
+def from_main(tree: PyTree) -> PyTree:
+  """The main process's values of a tree of arrays, which has one structure in all processes."""
+  return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+
+
+def check_same(text: str) -> None:
+  """Whether all processes were started alike.
+
+  Raises:
+    UserError: another process has another text.
+  """
+  digests = multihost_utils.process_allgather(np.uint32(zlib.crc32(text.encode())))
+  if len(set(digests.tolist())) > 1:
+    raise UserError(
+      'the processes of this run differ in config or data: start all with the same flags, but for '
+      '--process, and the same version of the data set'
+    )
+
+
+def replicate(tree: PyTree) -> PyTree:
+  """Places a tree on every local device. Needed after creation and after every restore: pmap
+  compiles once for arrays that are placed as it returns them, and may donate them."""
+  mesh = jax.sharding.Mesh(np.array(jax.local_devices()), (AXIS,))
+  return jax.device_put(tree, jax.NamedSharding(mesh, jax.P()))
+
+
+def shard(batch: PyTree) -> PyTree:
+  """[local batch, ...] -> [local devices, batch per device, ...]."""
+  devices = jax.local_device_count()
+  return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+
+
+def pmap_step(step: Callable) -> Callable:
+  """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard`
+  makes it.
+
+  The old state is given up to the new one.
+  """
+  return jax.pmap(
+    step, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,)
+  )
+
+
+def local_batch_size(batch_size: int) -> int:
+  """Examples per process.
+
+  Raises:
+    UserError: the batch cannot be split evenly.
+  """
+  if batch_size < 1 or batch_size % jax.device_count():
+    raise UserError(
+      f'config.batch_size: {batch_size} cannot be split over {jax.device_count()} devices: '
+      'give a multiple of it'
+    )
+  if jax.device_count() != jax.process_count() * jax.local_device_count():
+    raise UserError(
+      f'{jax.local_device_count()} of {jax.device_count()} devices are in process '
+      f'{jax.process_index()} of {jax.process_count()}: expected as many in each'
+    )
+  return batch_size // jax.process_count()
+
+
+def local_part(batch_size: int) -> slice:
+  """Which examples of a global batch this process takes: one after the other, as its devices."""
+  size = local_batch_size(batch_size)
+  return slice(jax.process_index() * size, (jax.process_index() + 1) * size)
+
+
+def fetch(tree: PyTree) -> PyTree:
+  """A copy in host memory, which no later step overwrites."""
+  return jax.tree.map(lambda x: np.array(x), tree)
+
+
+class Terminator:
+  """Notes a SIGTERM to any process, so that all save and stop after the same step. Use as a context
+  around the loop.
+
+  A handler of our own would take the signal away from JAX, which lets several processes agree.
+  """
+
+  def __init__(self):
+    self._received = False
+
+  def __enter__(self) -> 'Terminator':
+    if jax.process_count() == 1:
+      self._old = signal.signal(signal.SIGTERM, self._receive)
+    return self
+
+  def __exit__(self, *error) -> None:
+    if jax.process_count() == 1:
+      signal.signal(signal.SIGTERM, self._old)
+    else:
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not JAX's, which nobody asks any more
+
+  def stops_after(self, step: int) -> bool:
+    """Whether this step shall be the last one. Call after every step, in all processes."""
+    return self._received or (
+      jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+    )
+
+  def _receive(self, *unused) -> None:
+    self._received = True

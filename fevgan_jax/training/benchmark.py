@@ -1,0 +1,157 @@
+"""Times the training step and the generator alone, on random clips: one JSON line."""
+
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from fevgan_jax import identity, models
+from fevgan_jax.data import datasets
+from fevgan_jax.faces.labels import NUM_LABELS
+from fevgan_jax.models.parts.system import System
+from fevgan_jax.runtime import memory, parallel
+from fevgan_jax.training import step, train
+from fevgan_jax.training.state import TrainState
+
+ROUNDS = 10
+
+
+def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
+  """Times what `train` repeats, on clips of noise: no data need be there, nor a VGG-Face file.
+
+  Prints one JSON line with:
+    seconds_per_step, clips_per_second: median over ROUNDS steps; over all devices.
+    compile_seconds: what the first step takes longer.
+    generator_ms: milliseconds per call of the generator alone, by batch size, on one device.
+    peak_memory: bytes; of the process over the timed steps on a CPU, of one device elsewhere.
+    gflop_per_step: multiplications and additions as XLA counts them for convolutions.
+    matrix_product_gflop_per_second: measured, of all devices; share_of_peak: of it.
+
+  Returns:
+    What is printed.
+  """
+  system, frozen, state, clips = setting(config)
+  part = jax.tree.map(lambda array: array[0], parallel.shard(clips))  # of one device
+  gflop = count_gflop(models.build(config, system.identity), frozen, state, part)
+  gflop *= jax.device_count()
+  milliseconds = {}
+  for batch in sorted({1, len(part['label'])}):
+    call = generator_call(system, frozen, state, part, batch)
+    call()
+    milliseconds[str(batch)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
+
+  one_step = step_call(system, frozen, state, clips)
+  first = seconds(one_step)
+  memory.give_back()
+  memory.forget_peak()
+  per_step = statistics.median(seconds(one_step) for _ in range(ROUNDS))
+  device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none
+  peak_memory = device_memory['peak_bytes_in_use'] if device_memory else memory.peak()
+  peak = matrix_product_gflop_per_second(system.dtype) * jax.device_count()
+  result = {
+    'system': config.system,
+    'device': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+    'precision': jnp.dtype(system.dtype).name,
+    'clip': clips['video'].shape[1:],
+    'batch_size': config.batch_size,
+    'width': config.model.width,
+    'face_network': config.identity.network,
+    'seconds_per_step': per_step,
+    'clips_per_second': config.batch_size / per_step,
+    'compile_seconds': first - per_step,
+    'generator_ms': milliseconds,
+    'peak_memory': peak_memory,
+    'gflop_per_step': gflop,
+    'matrix_product_gflop_per_second': peak,
+    'share_of_peak': gflop / per_step / peak,
+  }
+  if parallel.is_main():
+    print(json.dumps(result), flush=True)
+  return result
+
+
+def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState, dict]:
+  """The system, its frozen face network, a fresh state, and a batch of this process's clips."""
+  clips = random_clips(config, parallel.local_batch_size(config.batch_size))
+  models.check_side(config.system, clips['video'].shape[2])
+  encoder, frozen = face_network(config)
+  system = models.build(config, encoder, axis_name=parallel.AXIS)
+  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
+  return system, parallel.replicate(frozen), parallel.replicate(state), clips
+
+
+def step_call(system: System, frozen, state: TrainState, clips: dict) -> Callable[[], None]:
+  """One training step per call, as the loop does it; the state is given up."""
+  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
+
+  def call() -> None:
+    nonlocal state
+    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
+    jax.block_until_ready((state, metrics))
+
+  return call
+
+
+def generator_call(
+  system: System, frozen, state: TrainState, clips: dict, batch: int
+) -> Callable[[], None]:
+  """Clips of so many images per call, on one device, results on the host."""
+  generate = jax.jit(system.generate)
+  variables = parallel.fetch(state.generator.variables)  # a step gives up those of the state
+  variables, frozen = jax.device_put((variables, frozen), jax.local_devices()[0])
+  images, labels = clips['video'][:batch, 0], clips['label'][:batch]
+  return lambda: np.asarray(generate(variables, frozen, images, labels, jax.random.key(0)))
+
+
+def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:
+  """A batch of noise in the shape of the config's data set."""
+  shape = datasets.clip_shape(config)
+  rng = np.random.default_rng(0)
+  return {
+    'video': rng.integers(0, 256, (batch, *shape), np.uint8),
+    'label': np.arange(batch, dtype=np.int32) % NUM_LABELS,
+  }
+
+
+def face_network(config: ml_collections.ConfigDict):
+  """As in training, but VGG-Face may have random weights: they do not change the time."""
+  if config.identity.network == 'vgg_face' and not config.identity.weights:
+    return identity.untrained_vgg_face()
+  return models.load_identity(config)
+
+
+def count_gflop(system: System, frozen, state, clips: dict[str, np.ndarray]) -> float:
+  """Of one step on one device, from XLA's cost analysis.
+
+  It is made of the step as a GPU would be given it, whose convolutions are single operations, so
+  that the count belongs to the network and not to how a CPU goes about it.
+  """
+  traced = jax.jit(lambda *args: step.train_step(system, *args)).trace(
+    state, frozen, clips, jax.random.key(0)
+  )
+  return traced.lower(lowering_platforms=('cuda',)).cost_analysis()['flops'] / 1e9
+
+
+def matrix_product_gflop_per_second(dtype: jnp.dtype) -> float:
+  """The best of a few square products on one device."""
+  side = 4096 if jax.default_backend() == 'cpu' else 8192
+  square = jax.jit(lambda x: x @ x)
+  x = jnp.ones((side, side), dtype)
+  jax.block_until_ready(square(x))
+  best = min(seconds(lambda: jax.block_until_ready(square(x))) for _ in range(5))
+  return 2 * side**3 / best / 1e9
+
+
+def seconds(f: Callable[[], object]) -> float:
+  start = time.perf_counter()
+  f()
+  return time.perf_counter() - start

@@ -1,0 +1,216 @@
+"""Orbax checkpoints: the generator, the critics, the position in the data and the config as named
+items. The main process alone reads and writes them; nothing in them depends on the number of
+devices or processes."""
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import flax.traverse_util
+import jax
+import ml_collections
+import orbax.checkpoint as ocp
+from absl import logging
+
+from fevgan_jax.runtime import parallel
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training.state import TrainState
+
+# Where things lie on a machine: may differ between the processes of a run.
+PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights', 'evaluation.weights')
+ITEMS = ('generator', 'critics', 'data', 'config')
+
+
+class Checkpoints:
+  """The checkpoints of one workdir, written in the background. Use as a context: leaving waits for
+  the last write."""
+
+  def __init__(self, workdir: str | os.PathLike, kept: int = 2):
+    self.folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+    self._kept = kept
+    self._manager = self._open() if parallel.is_main() else None
+
+  def _open(self) -> ocp.CheckpointManager:
+    self.folder.mkdir(parents=True, exist_ok=True)
+    return _open(self.folder, max_to_keep=self._kept, enable_async_checkpointing=True)
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, kind: type | None, *error) -> None:
+    if self._manager is None:
+      return
+    try:
+      self._manager.close()
+    except (OSError, ValueError) as failure:
+      if kind is None:  # otherwise the first error is the one to tell
+        raise self._cannot_write(failure) from failure
+
+  def save(self, state: TrainState, data: Any, config: dict) -> None:
+    """Starts to write; what is written is what the arguments are now.
+
+    Args:
+      state: of the training.
+      data: position in the data, JSON.
+      config: JSON.
+
+    Raises:
+      UserError: this checkpoint or the one before it cannot be written.
+    """
+    if self._manager is None:
+      return
+    host = parallel.fetch(state)
+    needed, free = sum(x.nbytes for x in jax.tree.leaves(host)), shutil.disk_usage(self.folder).free
+    if free < 1.1 * needed:  # tensorstore, too, would tell, in a hundred tracebacks
+      raise self._cannot_write(OSError(errno.ENOSPC, 'full'))
+    items = ocp.args.Composite(
+      generator=ocp.args.StandardSave(host.generator),
+      critics=ocp.args.StandardSave(host.critics),
+      data=ocp.args.JsonSave(data),
+      config=ocp.args.JsonSave(config),
+    )
+    try:
+      self._manager.save(int(host.step), args=items)
+    except (OSError, ValueError) as failure:
+      raise self._cannot_write(failure) from failure
+
+  def restore(self, state: TrainState, data: Any) -> tuple[TrainState, Any]:
+    """The newest checkpoint that can be read, and its position in the data; the arguments where
+    there is none yet, and in other processes than the main one.
+
+    A checkpoint that cannot be read is reported and the one before it tried; if that can be read,
+    the broken one is moved out of the way, to checkpoints_unreadable/.
+
+    Args:
+      state: a state of the same structure and shapes.
+      data: position at the beginning.
+
+    Raises:
+      UserError: there are checkpoints and none can be read.
+    """
+    if self._manager is None:
+      return state, data
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
+    unreadable = []
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        items = self._manager.restore(
+          step,
+          args=ocp.args.Composite(
+            generator=ocp.args.StandardRestore(abstract.generator),
+            critics=ocp.args.StandardRestore(abstract.critics),
+            data=ocp.args.JsonRestore(),
+          ),
+        )
+      except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
+        logging.warning(
+          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
+        )
+        unreadable.append(step)
+        continue
+      self._set_aside(unreadable)  # their steps will be saved again
+      logging.info('continuing from step %d', step)
+      step = jax.numpy.asarray(step, jax.numpy.int32)
+      return TrainState(step, items.generator, items.critics), items.data
+    if unreadable:
+      raise UserError(
+        f'{self.folder}: none of the checkpoints {unreadable} can be read: '
+        'name another --workdir to start anew'
+      )
+    return state, data
+
+  def _cannot_write(self, failure: Exception) -> UserError:
+    full = 'RESOURCE_EXHAUSTED' in str(failure) or getattr(failure, 'errno', 0) == errno.ENOSPC
+    reason = 'the disk is full' if full else _first_line(failure)
+    return UserError(
+      f'{self.folder}: a checkpoint cannot be written ({reason}): make room and start again, '
+      'it goes on from the last complete one'
+    )
+
+  def _set_aside(self, steps: list[int]) -> None:
+    if not steps:
+      return
+    self._manager.close()
+    aside = self.folder.with_name('checkpoints_unreadable')
+    aside.mkdir(exist_ok=True)
+    for step in steps:
+      target = aside / str(step)
+      while target.exists():
+        target = target.with_name(f'{target.name}_')
+      (self.folder / str(step)).rename(target)
+    self._manager = self._open()
+
+
+def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
+  """What is needed to generate: the newest checkpoint's variables, its config and its step.
+
+  Returns:
+    {'params', 'batch_stats'} as numpy arrays, the config as a dict, the step.
+
+  Raises:
+    UserError: there is no checkpoint that can be read.
+  """
+  folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+  if not folder.is_dir():
+    raise UserError(f'{workdir}: no checkpoints there: expected the --workdir of a training run')
+  with _open(folder) as manager:
+    for step in sorted(manager.all_steps(), reverse=True):
+      try:
+        items = manager.restore(
+          step,
+          args=ocp.args.Composite(
+            generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
+          ),
+        )
+      except Exception as error:  # noqa: BLE001
+        logging.warning(
+          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
+        )
+        continue
+      generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
+      return generator, items.config, step
+  raise UserError(f'{folder}: no checkpoint that can be read: train first')
+
+
+def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
+  """The config that the checkpoint was trained with, but for what belongs to this machine: where
+  things lie, and the precision to compute in. Keys that are younger than the checkpoint have the
+  values that they have now, and so has what is to be measured."""
+  restored = ml_collections.ConfigDict(config.to_dict())
+  restored.update(saved)
+  restored.precision = config.precision
+  restored.dataset.data_dir = config.dataset.data_dir
+  restored.dataset.manual_dir = config.dataset.manual_dir
+  restored.evaluation = config.evaluation
+  if config.identity.weights:
+    restored.identity.weights = config.identity.weights
+  return restored
+
+
+def without_places(config: ml_collections.ConfigDict) -> str:
+  """What a run is: the config as text, without where things lie and what is to be measured."""
+  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  return json.dumps(
+    {
+      key: flat[key]
+      for key in sorted(flat)
+      if key not in PLACES and not key.startswith('evaluation.')
+    }
+  )
+
+
+def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
+  """A manager that no other process than the main one takes part in."""
+  alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
+  return ocp.CheckpointManager(
+    folder,
+    item_names=ITEMS,
+    options=ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone, **options),
+  )
+
+
+def _first_line(error: Exception) -> str:
+  return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

@@ -1,0 +1,214 @@
+"""The training loop, read from top to bottom."""
+
+import json
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from fevgan_jax import models
+from fevgan_jax.data import datasets
+from fevgan_jax.evaluation import evaluate
+from fevgan_jax.faces.labels import EXPRESSIONS
+from fevgan_jax.models.parts.system import System
+from fevgan_jax.runtime import media, memory, parallel
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import checkpoint, state, step
+from fevgan_jax.training.journal import Journal, draw
+from fevgan_jax.training.state import TrainState
+
+# A run may be continued with other values of these; any other change needs a new workdir.
+MAY_CHANGE = (
+  *checkpoint.PLACES,
+  'epochs',
+  'log_every',
+  'sample_every',
+  'checkpoint_every',
+  'checkpoints_kept',
+)
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
+  """Prepares the data, trains from the newest checkpoint or from scratch, and evaluates.
+
+  Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/, samples/ and
+  evaluation.json in `workdir`, all written by the main process. Two runs of one config end in the
+  same parameters, bit for bit, whether or not one was interrupted.
+
+  Returns:
+    The state after the last step.
+
+  Raises:
+    UserError: something in the config, the data or the workdir does not fit.
+    SystemExit: SIGTERM was received by any process; the state is saved.
+  """
+  part = parallel.local_part(config.batch_size)
+  if parallel.is_main():
+    check_same_run(workdir, config.to_dict())
+  datasets.builder(config)  # a wrong name is told before a missing weight file
+  models.check_side(config.system, datasets.clip_shape(config)[1])
+  encoder, frozen = models.load_identity(config)
+  builder = parallel.take_turns(lambda: datasets.prepare(config))
+  source = builder.as_data_source('train')
+  parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
+  last_step = max(1, round(config.epochs * len(source) / config.batch_size))
+  system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
+  batches = datasets.train_batches(source, config, part)
+  current = create_state(system, frozen, config, source[0])
+  frozen = parallel.replicate(frozen)
+  rng = jax.random.key(config.seed + 1)
+  train_step = parallel.pmap_step(
+    lambda state, frozen, batch, rng: step.train_step(system, state, frozen, batch, rng)
+  )
+
+  with (
+    checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
+    parallel.Terminator() as terminator,
+  ):
+    current, position = parallel.from_main(checkpoints.restore(current, batches.get_state()))
+    batches.set_state(jax.tree.map(int, position))
+    current = parallel.replicate(current)
+    done = int(current.step)
+    sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
+    journal = Journal(workdir, done, jax.process_index())
+    for number in progress(done, last_step, config.batch_size):
+      current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
+      journal.add(number, metrics)
+      if number == done + 1:
+        memory.give_back()
+      stopping = terminator.stops_after(number)
+      last = stopping or number == last_step
+      if last or number % config.log_every == 0:
+        journal.write()
+      if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
+        journal.write_scalars(number, sampler(current))
+      if last or number % config.checkpoint_every == 0:
+        journal.check()  # never save a state that is not finite
+        checkpoints.save(current, batches.get_state(), config.to_dict())
+      if stopping:
+        logging.warning('SIGTERM: saved step %d', number)
+        raise SystemExit(128 + signal.SIGTERM)
+    journal.close()
+  if parallel.is_main():
+    draw(workdir)
+    evaluate.evaluate(config, workdir)
+  return current
+
+
+def create_state(
+  system: System, frozen, config: ml_collections.ConfigDict, clip: dict
+) -> TrainState:
+  """A fresh state for clips like this one, as a function of the seed."""
+  batch = {'video': jnp.asarray(clip['video'])[None], 'label': jnp.zeros(1, jnp.int32)}
+
+  def create(frozen, batch, rng) -> TrainState:
+    return state.create(system, system.example(frozen, batch), rng)
+
+  return jax.jit(create)(frozen, batch, jax.random.key(config.seed))
+
+
+def check_same_run(workdir: pathlib.Path, config: dict) -> None:
+  """Writes config.json, and refuses to continue a run with another config.
+
+  A key that only one of them has is younger or older than the run: its default is what was before.
+
+  Raises:
+    UserError: a key differs from that of the run in the workdir.
+  """
+  path = workdir / 'config.json'
+  if path.exists() and (workdir / 'checkpoints').is_dir():
+    old, new = (
+      flax.traverse_util.flatten_dict(tree, sep='.')
+      for tree in (json.loads(path.read_text()), config)
+    )
+    for key in sorted(old.keys() & new.keys()):
+      may_change = key in MAY_CHANGE or key.startswith('evaluation.')
+      if not may_change and old[key] != new[key]:
+        raise UserError(
+          f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
+          'name another --workdir, or give the same value'
+        )
+  with media.replacing(path) as temporary:
+    pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
+
+
+def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
+  """Numbers of the steps to come, with a bar on a terminal and lines elsewhere."""
+  start, last_line = time.monotonic(), time.monotonic()
+  with tqdm(
+    total=last_step,
+    initial=done,
+    unit='step',
+    dynamic_ncols=True,
+    disable=None if parallel.is_main() else True,
+  ) as bar:
+    for number in range(done + 1, last_step + 1):
+      yield number
+      bar.update()
+      now = time.monotonic()
+      speed = (number - done) / (now - start)
+      bar.set_postfix_str(f'{speed * batch_size:.1f} clips/s', refresh=False)
+      if bar.disable and parallel.is_main() and now - last_line > 30:
+        last_line = now
+        logging.info(
+          'step %d of %d, %.1f clips/s, %d s left',
+          number,
+          last_step,
+          speed * batch_size,
+          (last_step - number) / speed,
+        )
+
+
+class Sampler:
+  """Draws the six expressions of a few held-out people, and measures whether the label is heard."""
+
+  def __init__(self, system: System, frozen, source, folder: pathlib.Path, people: int = 2):
+    clips = first_of_each_person(source, people)
+    self._names = [
+      f'{clip["subject"].decode()}\n{label}' for clip in clips for label in EXPRESSIONS
+    ]
+    self._images = np.repeat(
+      np.stack([clip['video'][0] for clip in clips]), len(EXPRESSIONS), axis=0
+    )
+    self._labels = np.tile(np.arange(len(EXPRESSIONS)), len(clips))
+    self._frozen = frozen
+    self._folder = folder
+    self._generate = jax.jit(system.generate)
+
+  def __call__(self, current: TrainState) -> dict[str, float]:
+    """Writes samples/NNNNNN.png. Returns the mean difference between two labels' videos of one
+    person, and between two people's videos of one label, in [0, 255]."""
+    clips = np.asarray(
+      self._generate(
+        current.generator.variables, self._frozen, self._images, self._labels, jax.random.key(0)
+      )
+    )
+    page = media.sheet(clips, self._names, inputs=self._images)
+    media.write_png(self._folder / f'{int(current.step):06d}.png', page)
+    clips = clips.reshape(-1, len(EXPRESSIONS), *clips.shape[1:]).astype(np.float32)
+    return {
+      'samples/difference_of_labels': mean_difference(clips, 1),
+      'samples/difference_of_people': mean_difference(clips, 0),
+    }
+
+
+def mean_difference(clips: np.ndarray, axis: int) -> float:
+  """Mean |difference| between neighbours along an axis, cyclic."""
+  return float(np.abs(clips - np.roll(clips, 1, axis)).mean())
+
+
+def first_of_each_person(source, people: int) -> list[dict]:
+  """One clip each of the first people of a split."""
+  found = {}
+  for i in range(len(source)):
+    clip = source[i]
+    found.setdefault(clip['subject'], clip)
+  return [found[subject] for subject in sorted(found)[:people]]

@@ -1,0 +1,110 @@
+"""Tables, figures and the page over real, tiny runs."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from fevgan_jax.evaluation import compare, runs, tables
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+
+
+@pytest.fixture
+def other(run, tmp_path):
+  """A second run that was measured alike: the first one's copy, said to be worse in PSNR."""
+  copy = tmp_path / 'second'
+  shutil.copytree(run[0], copy)
+  path = copy / 'evaluation.json'
+  result = json.loads(path.read_text())
+  for i, clip in enumerate(result['per_clip']):
+    clip['generated']['psnr'] -= 1 + i / 10
+  path.write_text(json.dumps(result))
+  return copy
+
+
+def test_everything_that_was_promised(run, other, config, tmp_path):
+  output = tmp_path / 'out'
+  files = compare.compare(config, [run[0], other], output)
+  # Both are without E_Id: no Table 1, no Figure 4.
+  assert {path.name for path in files} == {
+    'comparison.md', 'comparison.html', 'figure2.png', 'figure3.png', 'figure5.png', 'figure6.png'
+  }  # fmt: skip
+  text = (output / 'comparison.md').read_text()
+  name = f'FEV-GAN w/o E_Id ({run[0].name})'
+  assert f'| {name} | ' in text and '| FEV-GAN w/o E_Id (second) | ' in text
+  assert '19.71 / 0.69 / 0.13 / 1.22' in text  # the paper's Table 3, beside ours
+  assert '| input frame, repeated | ' in text
+  # Mean of 1, 1.1, ... 1.5 less; the other metrics are equal. One person: no interval.
+  assert '| FEV-GAN w/o E_Id (second) | -1.25 | +0.000 |' in text
+  for path in files[2:]:
+    assert media.read_image(path).std() > 0
+  page = (output / 'comparison.html').read_text()
+  assert page.count('data:image/webp;base64,') == 4
+  assert not re.search('(src|href)="(?!data:)', page)  # nothing outside of it is needed
+
+
+def test_differences_are_paired(config):
+  # Person a: 1 and 3 dB less, b: 5 less, with means of 2 and 5 over people's clips; drawn twice
+  # a, twice b, or both: 2, 5 and (1 + 3 + 5) / 3 = 3.
+  def made(psnr):
+    clips = [
+      {'subject': person, 'generated': {'psnr': x}}
+      for person, x in zip('aab', np.array(psnr, float))
+    ]
+    return runs.Run('', None, None, {'per_clip': clips})
+
+  text = tables.difference(made([19, 17, 15]), made([20, 20, 20]), 'psnr', '.2f')
+  assert text == '-3.00 [-5.00, -2.00]'
+
+
+def test_the_order_is_told():
+  def made(name, psnr):
+    return runs.Run(name, None, None, {'mean': {'generated': {'psnr': {'value': psnr}}}})
+
+  paper = tables.PAPER['mug']
+  ours = [made('FEV-GAN', 25), made('FEV-GAN w/o E_s', 26), made('of our own', 30)]
+  expected = 'By PSNR: FEV-GAN w/o E_s > FEV-GAN here, FEV-GAN > FEV-GAN w/o E_s there.'
+  assert tables.order(ours, paper).strip() == expected
+  ours[1] = made('FEV-GAN w/o E_s', 24)
+  assert tables.order(ours, paper).endswith('here, and in the paper.')
+  assert tables.order(ours[2:], paper) == ''
+
+
+def test_names_are_the_papers(config):
+  assert runs.name(config) == 'FEV-GAN w/o E_Id'
+  config.identity.network = 'dlib'
+  assert runs.name(config) == 'FEV-GAN'
+  config.model.spatial_width = 0
+  assert runs.name(config) == 'FEV-GAN w/o E_s'
+
+
+def change(workdir, **keys):
+  path = workdir / 'evaluation.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+@pytest.mark.parametrize(
+  ('keys', 'message'),
+  [
+    ({'step': 4}, 'of step 4, the checkpoint is of step 6: measure it with --mode evaluate'),
+    ({'face_network': 'dlib'}, 'measured with another face_network'),
+    ({'per_clip': []}, 'measured on other clips'),
+  ],
+)
+def test_what_cannot_be_compared(run, other, config, tmp_path, keys, message):
+  change(other, **keys)
+  with pytest.raises(UserError, match=message):
+    compare.compare(config, [run[0], other], tmp_path / 'out')
+  assert not (tmp_path / 'out').exists()
+
+
+def test_what_was_not_measured(run, other, config, tmp_path):
+  (other / 'evaluation.json').write_text('{"step": 6}')
+  with pytest.raises(UserError, match='not what this version writes'):
+    compare.compare(config, [other], tmp_path / 'out')
+  (other / 'evaluation.json').unlink()
+  with pytest.raises(UserError, match='no evaluation.json: measure it with --mode evaluate'):
+    compare.compare(config, [other], tmp_path / 'out')

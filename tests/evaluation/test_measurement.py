@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from fevgan_jax.data import datasets
+from fevgan_jax.evaluation import expression_classifier, face_networks
+from fevgan_jax.evaluation.evaluators import Judges, judge_all
+from fevgan_jax.evaluation.measurement import generated_clips, measure, partners
+from fevgan_jax.evaluation.metrics import content_distance
+
+
+def test_partners_differ_in_one_thing():
+  people = np.array(['a', 'a', 'a', 'b', 'b', 'c'])
+  labels = np.array([0, 2, 2, 0, 5, 3])
+  found = partners(people, labels)
+  # The next label that the person has, of several takes the first; c has one label only.
+  assert found['other_label'].tolist() == [1, 0, 0, 4, 3, -1]
+  # The next clip of somebody else with this label; nobody else has 2, 5 or 3.
+  assert found['other_person'].tolist() == [3, -1, -1, 0, -1, -1]
+
+
+def still(images, labels, rng):
+  """The simplest system that there is."""
+  return np.repeat(images[:, None], 32, axis=1)
+
+
+@pytest.fixture(scope='module')
+def clips_and_judges(data_dir):
+  """Four clips, two labels of two people, and who judges them."""
+  from configs import synthetic_faces
+
+  config = synthetic_faces.get_config('fevgan')
+  config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
+  builder = datasets.prepare(config)
+  source = builder.as_data_source('train')
+  clips = [clip for clip in (source[i] for i in range(len(source))) if clip['label'] in (3, 5)]
+  network, classifier = face_networks.load('sface'), expression_classifier.trained(builder)
+  traits = judge_all(clips, network, classifier, batch_size=3)  # 3, and 1 filled up
+  return clips, Judges(network, classifier, traits, traits.features)
+
+
+def test_anchors_come_in_the_right_order(clips_and_judges):
+  clips, judges = clips_and_judges
+  assert len(clips) == 4
+  measured = measure(still, clips, judges, batch_size=3)
+  values, traits = measured.values, measured.traits
+  for metric, x in values['still'].items():  # the simplest system is that anchor
+    np.testing.assert_array_equal(values['generated'][metric], x)
+  assert np.all(values['still']['acd'] == 0) and np.all(values['still']['acd_i'] == 0)
+  real, label, person = (values[row]['acd_i'] for row in ('real', 'other_label', 'other_person'))
+  assert real.mean() < label.mean() < person.mean()
+  assert np.all(person > label)
+  embedding = traits['real'].embedding
+  auc = content_distance.same_person_auc(embedding, embedding[:, 0], measured.facts.people)
+  assert auc == 1
+  assert np.all(values['real']['expression'] == 1)  # the classifier was trained on them
+  assert np.all(values['other_label']['expression'] == 0)
+  assert np.all(values['other_label']['psnr'] < values['still']['psnr'])
+
+
+def test_clips_come_again_as_they_were_measured(clips_and_judges):
+  clips, _ = clips_and_judges
+
+  def numbered(images, labels, rng):  # what a clip is depends on its batch and its place in it
+    import jax
+
+    first = jax.random.randint(rng, (), 0, 200)
+    return np.asarray(first + np.arange(len(images)))
+
+  everything = [int(generated_clips(numbered, clips, [i], 3)[0]) for i in range(4)]
+  assert generated_clips(numbered, clips, [3, 1, 0], 3).tolist() == [
+    everything[3], everything[1], everything[0]]  # fmt: skip
+  assert everything[1] == everything[0] + 1 != everything[3]

@@ -1,0 +1,138 @@
+import logging
+import re
+
+import numpy as np
+import pytest
+import scenes
+from PIL import Image
+from skimage import data
+
+from fevgan_jax.faces import crop, detect
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def photograph() -> np.ndarray:
+  return data.astronaut()
+
+
+@pytest.fixture(scope='module')
+def points(photograph) -> np.ndarray:
+  return detect.landmarks(photograph)
+
+
+def test_landmarks_lie_on_the_face(photograph, points):
+  # Read off the enlarged photograph by eye.
+  assert points.shape == (68, 2)
+  for found, place in (
+      (points[36:42].mean(0), (203.5, 101)),  # the pupil at the left in the picture
+      (points[42:48].mean(0), (247, 103.5)),
+      (points[48], (203, 140)),  # the mouth's corners
+      (points[54], (244.5, 141)),
+      (points[8], (225, 178)),  # the chin
+  ):
+    np.testing.assert_allclose(found, place, atol=5)
+
+
+@pytest.mark.parametrize(('degrees', 'scale'), [(15, 1), (-15, 1), (0, 2.3), (8, 0.5)])
+def test_the_crop_does_not_depend_on_how_the_camera_was_held(photograph, points, degrees, scale):
+  face = crop.crop(photograph, points)
+  side = round(512 * scale)
+  turned = np.asarray(Image.fromarray(photograph).resize(
+      (side, side), Image.Resampling.LANCZOS).rotate(degrees, Image.Resampling.BICUBIC))
+  again = crop.crop(turned, detect.landmarks(turned))
+  assert np.abs(again - face.astype(float)).mean() < 2  # grey levels; one pixel off it is 5
+
+
+def test_a_small_face_in_a_large_picture_is_found(photograph):
+  large = np.full([1500, 2000, 3], 90, np.uint8)
+  large[900:1412, 300:812] = photograph  # 88 pixels of 2000: too few after the first reduction
+  np.testing.assert_allclose(
+      detect.landmarks(large), detect.landmarks(photograph) + (300, 900), atol=3)
+
+
+def test_the_largest_of_several_faces_is_used_and_said(photograph, points, caplog):
+  head = photograph[40:220, 140:320]
+  large = np.asarray(Image.fromarray(head).resize((270, 270), Image.Resampling.BICUBIC))
+  both = np.full([270, 450, 3], 128, np.uint8)
+  both[:180, :180], both[:, 180:] = head, large
+  with caplog.at_level(logging.WARNING):
+    found = detect.landmarks(both, name='us.jpg')
+  np.testing.assert_allclose(found, (points - (140, 40)) * 1.5 + (180, 0), atol=4)
+  assert 'us.jpg: 2 faces found; the largest is used.' in caplog.text
+
+
+def test_a_face_at_the_edge_is_said(photograph, caplog):
+  with caplog.at_level(logging.WARNING):
+    detect.landmarks(photograph[:, 195:])
+  assert 'an edge of the picture cuts the face off' in caplog.text
+
+
+@pytest.mark.parametrize('shape', [(64, 64), (3, 2000)])
+def test_no_face_is_one_line(shape):
+  with pytest.raises(UserError, match='^wall.png: no face found: expected one upright') as error:
+    detect.landmarks(np.full([*shape, 3], 128, np.uint8), name='wall.png')
+  assert '\n' not in str(error.value)
+
+
+def test_face_of_a_file(tmp_path, photograph, points, caplog):
+  media.write_png(tmp_path / 'astronaut.png', photograph)
+  face = detect.face(tmp_path / 'astronaut.png', 32)
+  np.testing.assert_array_equal(face, crop.crop(photograph, points, 32))
+  # She shows her teeth, and nothing else is to be said about a good photograph.
+  assert [record.message.partition(': ')[2] for record in caplog.records] == [
+      'the mouth is open: expected a neutral face, with which every clip begins; the result will '
+      'be less like the person.']
+
+
+@pytest.mark.parametrize(
+    ('label', 'mouth'), [(None, ''), ('surprise', 'is open'), ('happiness', '(is open|smiles)')])
+def test_a_mouth_that_is_not_neutral_is_noticed(label, mouth):
+  for seed in (1_000_000, 1_000_001, 1_000_002):
+    faces, landmarks = scenes.performance(seed, label, 2)
+    image, _ = scenes.photograph(faces[-1], landmarks[-1], scenes.OULU)
+    assert re.fullmatch(mouth, detect.mouth(detect.landmarks(image)))
+
+
+def test_landmarks_of_rendered_test_people():
+  """Against the mesh's own, whose jaw is another: the 51 inner points, in outer eye distances."""
+  errors = []
+  for seed in (1_000_000, 1_000_001, 1_000_002):
+    for label in (None, 'disgust', 'surprise'):
+      faces, landmarks = scenes.performance(seed, label, 2)
+      for camera in (scenes.MUG, scenes.OULU):
+        image, points = scenes.photograph(faces[-1], landmarks[-1], camera)
+        found = detect.landmarks(image)
+        eyes = np.linalg.norm(points[45] - points[36])
+        errors.append(np.linalg.norm(found - points, axis=1)[17:].mean() / eyes)
+  assert np.mean(errors) < 0.07 and np.max(errors) < 0.12
+
+
+def test_a_large_photograph_that_was_taken_sideways(tmp_path, photograph, points):
+  # 12 megapixels; EXIF orientation 6: to be turned clockwise.
+  large = Image.fromarray(photograph).resize((3000, 3000)).crop((0, 0, 3000, 4000))
+  sideways = large.transpose(Image.Transpose.ROTATE_90)
+  exif = sideways.getexif()
+  exif[0x0112] = 6
+  path = tmp_path / 'мой снимок.jpg'
+  sideways.save(path, exif=exif, quality=90)
+  face = detect.face(path)
+  assert np.abs(face - crop.crop(photograph, points).astype(float)).mean() < 3
+
+
+def test_a_face_too_small_for_the_crop_is_refused(tmp_path, photograph):
+  small = Image.fromarray(photograph).resize((256, 256), Image.Resampling.LANCZOS)
+  small.save(tmp_path / 'small.png')
+  assert detect.face(tmp_path / 'small.png').shape == (64, 64, 3)
+  with pytest.raises(UserError, match='small.png: the face is too small: .* fill 256 pixels'):
+    detect.face(tmp_path / 'small.png', 256)
+
+
+def test_a_damaged_predictor_is_refused(monkeypatch):
+  monkeypatch.setattr(detect, 'PREDICTOR_SHA256', '0')
+  with pytest.raises(UserError, match='sha256 is fbdc2cb8.*, expected 0; pip install'):
+    detect._predictor.__wrapped__()
+  monkeypatch.setattr(detect, 'PREDICTOR', 'other.dat')
+  with pytest.raises(UserError, match='other.dat: not found'):
+    detect._predictor.__wrapped__()

@@ -1,0 +1,134 @@
+"""FEV-GAN+: shapes, sizes, where it starts from, and what an intensity does."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from networks import count, norm, shapes_of
+
+from configs import base
+from fevgan_jax import models
+from fevgan_jax.models import fevgan_plus
+from fevgan_jax.models.parts.warp import warp
+
+
+def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
+  fresh, generated, verdicts = shapes_of(base.choose(base.get_config(), 'fevgan_plus'), 1024)
+  assert generated.video.shape == (2, 32, 64, 64, 3)
+  assert generated.extras['displacement'].shape == (2, 32, 64, 64, 2)
+  assert generated.extras['mask'].shape == (2, 32, 64, 64, 1)
+  assert verdicts['critic'].shape == (2,)
+  fevgan = shapes_of(base.get_config(), 1024).state
+  # One channel more comes out of the last layer, the mask; a displacement is 2 of 64 channels.
+  more = 64 * 64 + 1 + 2 * 64 + 2
+  assert count(fresh.generator.params) - count(fevgan.generator.params) == more
+  assert count(fresh.critics) == count(fevgan.critics)
+
+
+@pytest.fixture(scope='module')
+def decode():
+  """(mask's bias, displacement, features, image, label) -> clips of a narrow decoder whose last
+  layers say the same everywhere."""
+  decoder = fevgan_plus.MotionDecoder(1, True, norm)
+  shapes = (2, 4, 4, 8), (2, 64, 64, 3), (2, 6)
+  inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+  init = functools.partial(decoder.init, train=False)
+  variables = jax.tree.map(
+    lambda x: jnp.ones(x.shape), jax.eval_shape(init, jax.random.key(0), *inputs)
+  )
+
+  @jax.jit
+  def call(mask_bias, displacement, features, image, label):
+    fixed = {
+      'UpConv_4': {'bias': jnp.zeros(4).at[0].set(mask_bias)},
+      'Dense_0': {'bias': jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))},
+    }
+    for name, values in fixed.items():
+      values['kernel'] = 0 * variables['params'][name]['kernel']
+    params = variables['params'] | fixed
+    return decoder.apply(variables | {'params': params}, features, image, label, train=False)
+
+  return call
+
+
+@pytest.fixture
+def inputs():
+  keys = jax.random.split(jax.random.key(0))
+  image = jax.random.uniform(keys[0], (2, 64, 64, 3), minval=-1, maxval=1)
+  return jax.random.normal(keys[1], (2, 4, 4, 8)), image
+
+
+def test_pixels_of_the_image_move_until_they_are_where_they_shall_be(decode, inputs):
+  _, image = inputs
+  moved = jnp.array([3.0, -2.0])
+  clips = decode(-1e4, moved, *inputs, jnp.eye(6)[:2])
+  assert clips.extras['mask'].max() == 0
+  # A frame t before the eighth has t / 8 of it, later ones all; nothing is painted.
+  share = np.minimum(np.arange(32) / 8, 1)
+  expected = share[:, None] * np.array(moved)
+  np.testing.assert_allclose(clips.extras['displacement'][1, :, 5, 7], expected, atol=1e-5)
+  np.testing.assert_allclose(clips.video, warp(image, clips.extras['displacement']), atol=1e-6)
+  np.testing.assert_array_equal(clips.video[:, 0], image)
+  np.testing.assert_allclose(clips.video[:, 31, 10, 10], image[:, 13, 8], atol=1e-4)
+
+
+def test_what_is_painted_hides_the_image(decode, inputs):
+  clips = decode(1e4, jnp.zeros(2), *inputs, jnp.eye(6)[:2])
+  np.testing.assert_array_equal(clips.extras['mask'][0, :, 0, 0, 0], np.arange(32).clip(max=8) / 8)
+  np.testing.assert_array_equal(clips.video[:, 8:], jnp.zeros((2, 24, 64, 64, 3)))  # tanh 0
+  np.testing.assert_allclose(clips.video[:, 2], inputs[1] * 6 / 8, rtol=1e-6)
+
+
+def test_intensity_is_how_far_pixels_move(decode, inputs):
+  labels = jnp.eye(6)[:2]
+  travel = [
+    decode(0.0, jnp.array([2.0, 0.0]), *inputs, amount * labels).extras for amount in (0, 0.5, 1.2)
+  ]
+  np.testing.assert_allclose(
+    [t['displacement'][0, -1, 0, 0, 0] for t in travel], [0, 1, 2.4], rtol=1e-4
+  )
+  mask = 1 / (1 + np.exp(2))
+  np.testing.assert_allclose(
+    [t['mask'][0, -1, 0, 0, 0] for t in travel], [0, mask / 2, mask], rtol=1e-5
+  )
+  still = decode(0.0, jnp.array([2.0, 0.0]), *inputs, 0 * labels).video
+  np.testing.assert_array_equal(still, jnp.broadcast_to(inputs[1][:, None], still.shape))
+
+
+def test_graded_systems_hear_the_intensity_and_others_do_not(batch):
+  batch = {key: value[:2] for key, value in batch.items()}
+  batch['intensity'] = np.array([0.5, 1.1], np.float32)
+  heard = {}
+  for name in ('fevgan', 'fevgan_plus'):
+    config = base.choose(base.get_config(), name)
+    base.no_identity(config)
+    system = models.build(config, None)
+    heard[name] = system.example(None, batch).label
+    without = {key: value for key, value in batch.items() if key != 'intensity'}
+    np.testing.assert_array_equal(system.example(None, without).label, jnp.eye(6)[batch['label']])
+  np.testing.assert_array_equal(heard['fevgan'], jnp.eye(6)[batch['label']])
+  np.testing.assert_allclose(
+    heard['fevgan_plus'], np.eye(6)[batch['label']] * [[0.5], [1.1]], rtol=1e-6
+  )
+
+
+def test_half_precision_keeps_the_picture_and_the_parts_of_pixels():
+  config = base.choose(base.get_config(), 'fevgan_plus')
+  base.no_identity(config)
+  config.model.width = config.model.spatial_width = config.critic.width = 1
+  config.precision = 'bfloat16'
+  system = models.build(config, None)
+  images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+  labels = np.zeros(1, np.int32)
+  keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
+  inputs = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 6)), None
+  variables = jax.jit(functools.partial(system.generator.init, train=False))(keys, *inputs)
+  clips = jax.jit(system.generate)(variables, None, images, labels, jax.random.key(0), 0.7)
+  np.testing.assert_array_equal(clips[:, 0], images)
+  halves = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), (variables, inputs))
+  apply = functools.partial(system.generator.apply, train=False)
+  generated = jax.eval_shape(lambda v, i: apply(v, *i), *halves)
+  assert generated.video.dtype == jnp.bfloat16
+  assert generated.extras['displacement'].dtype == jnp.float32

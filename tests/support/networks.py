@@ -1,0 +1,82 @@
+"""What the tests of the systems share: shapes and sizes of their networks, without computing
+anything."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs import base, synthetic_faces
+from fevgan_jax import models
+from fevgan_jax.models.parts import layers
+from fevgan_jax.models.parts.system import Example, Generated
+from fevgan_jax.training import state
+from fevgan_jax.training.state import TrainState
+
+norm = layers.batch_norm(base.get_config().norm, None)
+
+
+class Shapes(NamedTuple):
+  """Of two clips of a system.
+
+  Attributes:
+    state: before the first step.
+    generated: what the generator returns.
+    verdicts: what the critics say of that, by name.
+  """
+
+  state: TrainState
+  generated: Generated
+  verdicts: dict
+
+
+def shapes_of(config, channels: int = 0, side: int = 64) -> Shapes:
+  """The shapes of a system for pictures of this side; `channels` are those of a face network's
+  features."""
+  system = models.build(config, None)
+  video = jax.ShapeDtypeStruct((2, 32, side, side, 3), jnp.float32)
+  features = jax.ShapeDtypeStruct((2, 4, 4, channels), jnp.float32) if channels else None
+  example = Example(video, jax.ShapeDtypeStruct((2, 6), jnp.float32), features)
+
+  def everything(example):
+    key = jax.random.key(0)
+    fresh = state.create(system, example, key)
+    generated = system.generator.apply(
+      fresh.generator.variables,
+      example.image,
+      example.label,
+      example.features,
+      train=False,
+      rngs={'noise': key},
+    )
+    verdicts = {
+      name: critic.module.apply(
+        fresh.critics[name].variables,
+        critic.view(generated.video, key),
+        example.label,
+        train=False,
+      )
+      for name, critic in system.critics.items()
+    }
+    return Shapes(fresh, generated, verdicts)
+
+  return jax.eval_shape(everything, example)
+
+
+def count(tree) -> int:
+  """Numbers in all arrays."""
+  return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def narrow(name: str):
+  """A config whose networks are as narrow as can be."""
+  config = synthetic_faces.get_config(name)
+  config.model.width = config.critic.width = 1
+  return config
+
+
+def filled(shapes):
+  """Variables of these shapes, drawn without compiling what draws them."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(lambda x: np.abs(rng.normal(0.05, 0.2, x.shape)).astype(x.dtype), shapes)

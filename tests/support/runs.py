@@ -1,0 +1,66 @@
+"""What the tests of whole runs share: the tiny run as a command, and how to read what it left."""
+
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+
+from fevgan_jax.runtime import parallel
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 6  # 12 clips of 2 people, 2 epochs, batches of 4
+
+
+def same(a, b) -> bool:
+  return jax.tree.all(
+    jax.tree.map(lambda a, b: np.array_equal(a, b), parallel.fetch(a), parallel.fetch(b))
+  )
+
+
+def lines(workdir: pathlib.Path) -> list[dict]:
+  return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def command(config, workdir: pathlib.Path, *words: str) -> list[str]:
+  """The same run as a command."""
+  overrides = {
+    'dataset.config': 'tiny',
+    'dataset.data_dir': config.dataset.data_dir,
+    'model.width': 1,
+    'model.spatial_width': 1,
+    'critic.width': 1,
+    'batch_size': 4,
+    'epochs': 2.0,
+    'log_every': 1,
+    'sample_every': 3,
+    'checkpoint_every': 2,
+    'optimizer.schedule': 'constant',
+  }
+  return [
+    sys.executable,
+    str(ROOT / 'main.py'),
+    '--config',
+    str(ROOT / 'configs/synthetic_faces.py:fevgan,no_identity'),
+    '--workdir',
+    str(workdir),
+    *(f'--config.{key}={value}' for key, value in overrides.items()),
+    *words,
+  ]
+
+
+def wait_for_line(workdir: pathlib.Path, number: int, process: subprocess.Popen) -> None:
+  for _ in itertools.count():
+    path = workdir / 'metrics.jsonl'
+    if path.exists() and any(
+      f'"step": {number},' in line for line in path.read_text().splitlines()
+    ):
+      return
+    assert process.poll() is None, process.communicate()
+    time.sleep(0.02)
+
+

@@ -1,0 +1,222 @@
+"""Real, tiny training runs: what they leave, and that they survive what can happen to them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+from runs import STEPS, command, lines, same, wait_for_line
+
+from fevgan_jax.data import datasets
+from fevgan_jax.inference import generate, trained
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import checkpoint, train
+
+
+def test_step_is_compiled_once(run, finished):
+  assert len(finished[2]) == 1
+
+
+def test_a_run_leaves_what_was_promised(run):
+  workdir, state = run
+  assert state.step == STEPS
+  assert json.loads((workdir / 'config.json').read_text())['model']['width'] == 1
+  assert sorted(int(path.name) for path in (workdir / 'checkpoints').iterdir()) == [4, 6]
+  assert {path.name for path in (workdir / 'checkpoints' / '6').iterdir()} >= {
+    'generator',
+    'critics',
+    'data',
+    'config',
+  }
+  steps = [line['step'] for line in lines(workdir) if 'generator/loss' in line]
+  assert steps == [1, 2, 3, 4, 5, 6]
+  assert all(
+    'samples/difference_of_labels' in line
+    for line in lines(workdir)
+    if 'generator/loss' not in line
+  )
+  assert list(workdir.glob('events.out.tfevents.*'))
+  assert media.read_image(workdir / 'metrics.png').std() > 0
+  # Samples at the first step, every third, and the last: one person, six labels.
+  assert sorted(path.name for path in (workdir / 'samples').glob('0*.png')) == [
+    '000001.png',
+    '000003.png',
+    '000006.png',
+  ]
+  with Image.open(workdir / 'samples' / 'test.gif') as gif:
+    assert gif.n_frames > 1
+
+
+def test_continued_run_ends_in_the_same_parameters(run, config, tmp_path):
+  _, state = run
+  config.epochs = 4 / 3  # 4 steps
+  halfway = train.train(config, tmp_path)
+  assert halfway.step == 4
+  assert not same(halfway.generator, state.generator)
+  config.epochs = 2.0
+  assert same(train.train(config, tmp_path), state)
+  steps = [line['step'] for line in lines(tmp_path) if 'generator/loss' in line]
+  assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_corrupt_newest_checkpoint_is_set_aside_and_the_one_before_used(
+  run, config, tmp_path, caplog
+):
+  workdir, state = run
+  copy = tmp_path / 'copy'
+  shutil.copytree(workdir, copy)
+  for file in (copy / 'checkpoints' / '6' / 'generator').rglob('*'):
+    if file.is_file() and file.stat().st_size > 1000:
+      file.write_bytes(file.read_bytes()[:100])
+  resumed = train.train(config, copy)
+  assert 'checkpoint 6 cannot be read' in caplog.text
+  assert (copy / 'checkpoints_unreadable' / '6').is_dir()
+  assert same(resumed, state)
+
+
+def test_no_readable_checkpoint_is_never_a_silent_new_start(run, config, tmp_path):
+  workdir, _ = run
+  copy = tmp_path / 'copy'
+  shutil.copytree(workdir, copy)
+  for file in (copy / 'checkpoints').rglob('*'):
+    if file.is_file():
+      file.write_bytes(b'')
+  with pytest.raises(UserError, match='none of the checkpoints'):
+    train.train(config, copy)
+  with pytest.raises(UserError, match='none of the checkpoints'):  # nor is the second try
+    train.train(config, copy)
+
+
+def test_another_config_in_the_same_workdir_is_refused(run, config):
+  config.model.width = 2
+  with pytest.raises(UserError, match='config.model.width = 1, not 2'):
+    train.train(config, run[0])
+
+
+def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
+  saved = json.loads((run[0] / 'config.json').read_text())
+  del saved['precision']
+  (tmp_path / 'checkpoints').mkdir()
+  (tmp_path / 'config.json').write_text(json.dumps(saved | {'forgotten': 1}))
+  train.check_same_run(tmp_path, config.to_dict())
+  assert json.loads((tmp_path / 'config.json').read_text()) == config.to_dict()
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(run, config, tmp_path):
+  # Two steps as they should be, then a learning rate that no network survives, let in by the back
+  # door.
+  workdir, _ = run
+  copy = tmp_path / 'copy'
+  shutil.copytree(workdir, copy)
+  shutil.rmtree(copy / 'checkpoints' / '6')
+  config.optimizer.learning_rate = 1e38
+  (copy / 'config.json').write_text(json.dumps(config.to_dict()))
+  with pytest.raises(UserError, match='step 5: .* not finite'):
+    train.train(config, copy)
+  assert checkpoint.restore_generator(copy)[2] == 4
+
+
+def test_batches_are_permutations_of_the_clips(config):
+  source = datasets.prepare(config).as_data_source('train')
+  config.batch_size = 12
+  batches = datasets.train_batches(source, config)
+  epochs = [next(batches) for _ in range(2)]
+  clips = {source[i]['video'].tobytes(): source[i] for i in range(12)}
+  for epoch in epochs:
+    assert {video.tobytes() for video in epoch['video']} == set(clips)
+    for i, video in enumerate(epoch['video']):
+      clip = clips[video.tobytes()]
+      assert epoch['label'][i] == clip['label'] and epoch['intensity'][i] == clip['intensity']
+  assert not np.array_equal(epochs[0]['video'], epochs[1]['video'])
+
+
+def test_processes_share_every_batch_without_overlap(config):
+  # Three processes take thirds of the batches that one would take; the same after a restart.
+  source = datasets.prepare(config).as_data_source('train')
+  config.batch_size = 6
+  whole = datasets.train_batches(source, config)
+  parts = [datasets.train_batches(source, config, slice(i, i + 2)) for i in (0, 2, 4)]
+  for _ in range(3):
+    batch, shares = next(whole), [next(part) for part in parts]
+    for name in batch:
+      assert np.array_equal(np.concatenate([share[name] for share in shares]), batch[name])
+  assert parts[0].get_state() == whole.get_state() == {'next_index': 3}
+  parts[1].set_state(whole.get_state())
+  assert np.array_equal(next(parts[1])['video'], next(whole)['video'][2:4])
+
+
+def test_test_batches_drop_no_clip(config):
+  source = datasets.prepare(config).as_data_source('test')
+  batches = list(datasets.test_batches(source, 4))
+  assert [(start, count) for start, _, count in batches] == [(0, 4), (4, 2)]
+  assert all(batch['video'].shape[0] == 4 for _, batch, _ in batches)
+
+
+def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tmp_path):
+  _, state = run
+  datasets.prepare(config)
+  environment = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
+  process = subprocess.Popen(
+    command(config, tmp_path),
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  wait_for_line(tmp_path, 3, process)
+  process.kill()
+  process.communicate()
+  # SIGTERM, now: it saves the step it is at and says so.
+  process = subprocess.Popen(
+    command(config, tmp_path, '--config.checkpoint_every=100'),
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  wait_for_line(tmp_path, 4, process)
+  process.send_signal(signal.SIGTERM)
+  errors = process.communicate()[1]
+  if process.returncode:  # it may have been done before the signal came
+    assert process.returncode == 128 + signal.SIGTERM
+    assert 'SIGTERM: saved step' in errors
+  finished = subprocess.run(
+    command(config, tmp_path), env=environment, capture_output=True, text=True
+  )
+  assert finished.returncode == 0, finished.stderr
+  variables, _, saved = checkpoint.restore_generator(tmp_path)
+  assert saved == STEPS
+  assert same(variables, state.generator.variables)
+
+
+def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
+  skimage_data = pytest.importorskip('skimage.data')
+  workdir, _ = run
+  photograph = tmp_path / 'astronaut.png'
+  Image.fromarray(skimage_data.astronaut()).save(photograph)
+  files = generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out')
+  assert {path.name for path in files} >= {
+    'input.png',
+    'happiness.mp4',
+    'fear.gif',
+    'surprise.png',
+    'all.png',
+    'all.gif',
+  }
+  assert all(path.stat().st_size for path in files)
+  with pytest.raises(UserError, match='--intensity: fevgan has none, fevgan_plus has'):
+    generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out', [0.5])
+  variables, saved, _ = checkpoint.restore_generator(workdir)
+  trained.write(tmp_path / 'half.safetensors', variables, saved)
+  loaded, loaded_config = trained.read(tmp_path / 'half.safetensors')
+  saved['dataset']['data_dir'] = ''
+  assert loaded_config == saved
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), loaded, variables
+  )
