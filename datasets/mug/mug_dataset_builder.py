@@ -29,6 +29,7 @@ class Config(builder.Config):
     shortest_take: in frames, there and back. With 40, and without takes named `end`, the public
       subjects have the 881 sequences that TwoStreamVAN lists, and one more.
   """
+
   test_people: Sequence[str] = PUBLIC_TEST
   shortest_take: int = 40
 
@@ -49,8 +50,11 @@ class Builder(builder.RecordedFaces):
   """
 
   def find(self, manual_dir: pathlib.Path) -> list[Recording]:
-    roots = [manual_dir, *sorted(manual_dir.glob('subjects3*')),
-             *sorted(manual_dir.glob('*/subjects3*'))]
+    roots = [
+      manual_dir,
+      *sorted(manual_dir.glob('subjects3*')),
+      *sorted(manual_dir.glob('*/subjects3*')),
+    ]
     found = (list(self._takes(root)) for root in roots)
     return next(filter(None, found), [])
 

@@ -13,8 +13,23 @@ from fevgan_jax.faces.recording import Recording
 
 # The 16 people that numpy.random.RandomState(0).permutation(80)[:16] + 1 names.
 TEST_PEOPLE = (
-    'P003', 'P028', 'P031', 'P035', 'P041', 'P046', 'P049', 'P051',
-    'P053', 'P064', 'P067', 'P069', 'P070', 'P072', 'P073', 'P078')
+  'P003',
+  'P028',
+  'P031',
+  'P035',
+  'P041',
+  'P046',
+  'P049',
+  'P051',
+  'P053',
+  'P064',
+  'P067',
+  'P069',
+  'P070',
+  'P072',
+  'P073',
+  'P078',
+)
 
 SUBJECT = re.compile(r'P\d{3}', re.IGNORECASE)
 FRAME = re.compile(r'(\d+)\.jpe?g', re.IGNORECASE)
@@ -30,6 +45,7 @@ class Config(builder.Config):
     light: 'Strong', 'Weak' or 'Dark'.
     test_people: subjects of the test split; everybody else is in the training split.
   """
+
   camera: str
   light: str
   test_people: Sequence[str] = TEST_PEOPLE
@@ -40,11 +56,18 @@ class Builder(builder.RecordedFaces):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = builder.at_both_sizes([
-      Config(name=f'{camera}_{light}'.lower(), camera=camera, light=light,
-             description=f'{kind}, {light.lower()} light.')
+  BUILDER_CONFIGS = builder.at_both_sizes(
+    [
+      Config(
+        name=f'{camera}_{light}'.lower(),
+        camera=camera,
+        light=light,
+        description=f'{kind}, {light.lower()} light.',
+      )
       for camera, kind in (('VL', 'Visible light'), ('NI', 'Near infrared'))
-      for light in ('Strong', 'Weak', 'Dark')])
+      for light in ('Strong', 'Weak', 'Dark')
+    ]
+  )
   HOMEPAGE = 'https://www.oulu.fi'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Oulu-CASIA needs a licence: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
@@ -77,5 +100,9 @@ class Builder(builder.RecordedFaces):
           label = expression.name.lower()
           if label in EXPRESSIONS:
             yield Recording(
-                subject.name.upper(), label, take, builder.frames(expression, FRAME),
-                grey=config.camera == 'NI')
+              subject.name.upper(),
+              label,
+              take,
+              builder.frames(expression, FRAME),
+              grey=config.camera == 'NI',
+            )

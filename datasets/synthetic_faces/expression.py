@@ -17,44 +17,91 @@ ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 15, 16, 17, 20, 23, 24, 25, 26, 43)
 # Each action unit as a blend of displacements. `arkit/` are the Face Units; `unit/` MakeHuman's, in
 # one version per ancestry. A star stands for both sides.
 BLENDS = {
-    1: {'arkit/browInnerUp': 1, 'unit/eyebrows-*-inner-up': 0.75},
-    2: {'arkit/browOuterUp*': 0.75, 'unit/eyebrows-*-extern-up': 0.3, 'unit/eyebrows-*-up': 0.6,
-        'arkit/browInnerUp': 0.25},
-    4: {'arkit/browDown*': 0.8, 'unit/eyebrows-*-down': 0.75},
-    5: {'arkit/eyeWide*': 0.9, 'unit/eye-*-opened-up': 0.55},
-    6: {'arkit/cheekSquint*': 0.8, 'arkit/eyeSquint*': 0.5},
-    7: {'arkit/eyeSquint*': 0.9, 'unit/eye-*-slit': 0.22},
-    9: {'arkit/noseSneer*': 1, 'unit/nose-*-elevation': 0.8, 'unit/nose-compression': 0.6},
-    10: {'arkit/mouthUpperUp*': 0.8, 'unit/mouth-elevation': 0.3},
-    12: {'arkit/mouthSmile*': 0.85, 'unit/mouth-corner-puller': 0.25},
-    15: {'arkit/mouthFrown*': 1, 'unit/mouth-depression': 0.6},
-    16: {'arkit/mouthLowerDown*': 0.9},
-    17: {'arkit/mouthShrugLower': 1, 'arkit/mouthShrugUpper': 0.35},
-    20: {'arkit/mouthStretch*': 0.9, 'unit/mouth-retraction': 0.6, 'unit/neck-platysma': 0.3},
-    23: {'arkit/mouthPress*': 0.3, 'arkit/mouthRollLower': 0.6, 'arkit/mouthRollUpper': 0.6,
-         'unit/mouth-compression': 0.25, 'unit/mouth-pursing': 0.15},
-    24: {'arkit/mouthPress*': 0.8, 'arkit/mouthRollLower': 0.4},
-    25: {'arkit/mouthLowerDown*': 0.45, 'arkit/mouthUpperUp*': 0.3, 'unit/mouth-parling': 0.35},
-    26: {'arkit/jawOpen': 1},
-    43: {'arkit/eyeBlink*': 1},
+  1: {'arkit/browInnerUp': 1, 'unit/eyebrows-*-inner-up': 0.75},
+  2: {
+    'arkit/browOuterUp*': 0.75,
+    'unit/eyebrows-*-extern-up': 0.3,
+    'unit/eyebrows-*-up': 0.6,
+    'arkit/browInnerUp': 0.25,
+  },
+  4: {'arkit/browDown*': 0.8, 'unit/eyebrows-*-down': 0.75},
+  5: {'arkit/eyeWide*': 0.9, 'unit/eye-*-opened-up': 0.55},
+  6: {'arkit/cheekSquint*': 0.8, 'arkit/eyeSquint*': 0.5},
+  7: {'arkit/eyeSquint*': 0.9, 'unit/eye-*-slit': 0.22},
+  9: {'arkit/noseSneer*': 1, 'unit/nose-*-elevation': 0.8, 'unit/nose-compression': 0.6},
+  10: {'arkit/mouthUpperUp*': 0.8, 'unit/mouth-elevation': 0.3},
+  12: {'arkit/mouthSmile*': 0.85, 'unit/mouth-corner-puller': 0.25},
+  15: {'arkit/mouthFrown*': 1, 'unit/mouth-depression': 0.6},
+  16: {'arkit/mouthLowerDown*': 0.9},
+  17: {'arkit/mouthShrugLower': 1, 'arkit/mouthShrugUpper': 0.35},
+  20: {'arkit/mouthStretch*': 0.9, 'unit/mouth-retraction': 0.6, 'unit/neck-platysma': 0.3},
+  23: {
+    'arkit/mouthPress*': 0.3,
+    'arkit/mouthRollLower': 0.6,
+    'arkit/mouthRollUpper': 0.6,
+    'unit/mouth-compression': 0.25,
+    'unit/mouth-pursing': 0.15,
+  },
+  24: {'arkit/mouthPress*': 0.8, 'arkit/mouthRollLower': 0.4},
+  25: {'arkit/mouthLowerDown*': 0.45, 'arkit/mouthUpperUp*': 0.3, 'unit/mouth-parling': 0.35},
+  26: {'arkit/jawOpen': 1},
+  43: {'arkit/eyeBlink*': 1},
 }
 
 # Mean intensity and standard deviation at the apex, 1 being the whole displacement.
 APEX = {
-    'anger': {4: (1.25, 0.1), 5: (0.5, 0.12), 7: (0.65, 0.15), 23: (0.7, 0.12), 24: (0.45, 0.12),
-              9: (0.2, 0.1), 17: (0.45, 0.12), 15: (0.4, 0.1)},
-    'disgust': {9: (1.2, 0.12), 10: (1.0, 0.15), 4: (0.3, 0.12), 7: (0.6, 0.12), 6: (0.6, 0.1),
-                15: (0.3, 0.1), 16: (0.4, 0.15), 17: (0.3, 0.1), 25: (0.3, 0.1)},
-    'fear': {1: (1.3, 0.1), 2: (0.45, 0.1), 4: (0.6, 0.1), 5: (1.1, 0.1), 7: (0.1, 0.1),
-             20: (1.15, 0.12), 25: (0.75, 0.12), 26: (0.18, 0.06), 15: (0.2, 0.1)},
-    'happiness': {6: (0.9, 0.1), 12: (1.1, 0.12), 25: (0.9, 0.2), 26: (0.10, 0.04), 7: (0.2, 0.1)},
-    'sadness': {1: (1.35, 0.1), 4: (0.4, 0.1), 15: (1.1, 0.12), 17: (0.6, 0.12), 43: (0.22, 0.06),
-                7: (0.1, 0.1)},
-    'surprise': {1: (1.1, 0.1), 2: (1.25, 0.1), 5: (1.1, 0.12), 25: (0.2, 0.1), 26: (0.72, 0.08)},
+  'anger': {
+    4: (1.25, 0.1),
+    5: (0.5, 0.12),
+    7: (0.65, 0.15),
+    23: (0.7, 0.12),
+    24: (0.45, 0.12),
+    9: (0.2, 0.1),
+    17: (0.45, 0.12),
+    15: (0.4, 0.1),
+  },
+  'disgust': {
+    9: (1.2, 0.12),
+    10: (1.0, 0.15),
+    4: (0.3, 0.12),
+    7: (0.6, 0.12),
+    6: (0.6, 0.1),
+    15: (0.3, 0.1),
+    16: (0.4, 0.15),
+    17: (0.3, 0.1),
+    25: (0.3, 0.1),
+  },
+  'fear': {
+    1: (1.3, 0.1),
+    2: (0.45, 0.1),
+    4: (0.6, 0.1),
+    5: (1.1, 0.1),
+    7: (0.1, 0.1),
+    20: (1.15, 0.12),
+    25: (0.75, 0.12),
+    26: (0.18, 0.06),
+    15: (0.2, 0.1),
+  },
+  'happiness': {6: (0.9, 0.1), 12: (1.1, 0.12), 25: (0.9, 0.2), 26: (0.10, 0.04), 7: (0.2, 0.1)},
+  'sadness': {
+    1: (1.35, 0.1),
+    4: (0.4, 0.1),
+    15: (1.1, 0.12),
+    17: (0.6, 0.12),
+    43: (0.22, 0.06),
+    7: (0.1, 0.1),
+  },
+  'surprise': {1: (1.1, 0.1), 2: (1.25, 0.1), 5: (1.1, 0.12), 25: (0.2, 0.1), 26: (0.72, 0.08)},
 }
 # How far the head bows, in radians.
-NOD = {'anger': 0.04, 'disgust': 0.02, 'fear': -0.03, 'happiness': -0.02, 'sadness': 0.07,
-       'surprise': -0.05}
+NOD = {
+  'anger': 0.04,
+  'disgust': 0.02,
+  'fear': -0.03,
+  'happiness': -0.02,
+  'sadness': 0.07,
+  'surprise': -0.05,
+}
 BLINKS = ('anger', 'disgust', 'happiness', 'sadness')  # wide eyes do not blink
 LARGEST_JAW_DROP = 0.85  # of action unit 26: more would leave the crop
 
@@ -77,6 +124,7 @@ class Take:
     light: the same throughout.
     intensity: how strong it is, 1 being usual.
   """
+
   label: str
   action_units: np.ndarray
   lopsided: np.ndarray
@@ -87,8 +135,14 @@ class Take:
 
 def displacements() -> list[str]:
   """Names of every displacement that an action unit can use."""
-  return sorted({name for blend in BLENDS.values() for ancestry in ANCESTRIES
-                 for name in _expanded(blend, {ancestry: 1.0})})
+  return sorted(
+    {
+      name
+      for blend in BLENDS.values()
+      for ancestry in ANCESTRIES
+      for name in _expanded(blend, {ancestry: 1.0})
+    }
+  )
 
 
 def basis(head: Head, ancestry: dict[str, float]) -> np.ndarray:
@@ -110,13 +164,15 @@ def _expanded(blend: dict[str, float], ancestry: dict[str, float]) -> dict[str, 
       if folder == 'arkit':
         result[f'arkit/{both}'] = weight
       else:
-        result |= {f'unit/{who}/{both}': weight * share
-                   for who, share in ancestry.items() if share > 0.02}
+        result |= {
+          f'unit/{who}/{both}': weight * share for who, share in ancestry.items() if share > 0.02
+        }
   return result
 
 
-def perform(person: 'Person', label: str, number: int, frames: int,
-            strengths: tuple[float, float] = STRENGTHS) -> Take:
+def perform(
+  person: 'Person', label: str, number: int, frames: int, strengths: tuple[float, float] = STRENGTHS
+) -> Take:
   """Draws take `number` of an expression, from neutral in the first frame to the apex in the last.
 
   Functions of time are drawn before they are sampled: with more frames a take is the same movement.
@@ -158,11 +214,15 @@ def perform(person: 'Person', label: str, number: int, frames: int,
 def minimum_jerk(q: np.ndarray) -> np.ndarray:
   """From 0 at q <= 0 to 1 at q >= 1 by q^3 (10 - 15 q + 6 q^2) (Flash and Hogan, 1985)."""
   q = np.clip(q, 0, 1)
-  return q ** 3 * (10 - 15 * q + 6 * q * q)
+  return q**3 * (10 - 15 * q + 6 * q * q)
 
 
-def drift(rng: np.random.Generator, time: np.ndarray, slowest: float = 0.3, fastest: float = 1.5,
-          ) -> np.ndarray:
+def drift(
+  rng: np.random.Generator,
+  time: np.ndarray,
+  slowest: float = 0.3,
+  fastest: float = 1.5,
+) -> np.ndarray:
   """A smooth random function of time, 0 at 0 and of deviation about 1 later.
 
   Args:
@@ -179,7 +239,8 @@ def drift(rng: np.random.Generator, time: np.ndarray, slowest: float = 0.3, fast
 def wrinkling(units: np.ndarray) -> np.ndarray:
   """How deep the seven folds of `skin.FOLDS` are when the face does `units` [18]."""
   u = dict(zip(ACTION_UNITS, units))
-  return np.array([
+  return np.array(
+    [
       0.24 * u[1] + 0.32 * u[2],
       0.6 * u[4],
       0.55 * u[9],
@@ -187,4 +248,5 @@ def wrinkling(units: np.ndarray) -> np.ndarray:
       0.22 * u[12] + 0.2 * u[6] + 0.45 * u[9] + 0.3 * u[10] + 0.12 * u[20],
       0.5 * u[17],
       0.3 * u[6] + 0.15 * u[7],
-  ])
+    ]
+  )

@@ -19,6 +19,7 @@ class Light:
     warmth: how red, and not blue, the key is; the sky is tinted the other way.
     exposure: of a white wall that faces the camera.
   """
+
   azimuth: float
   elevation: float
   key: float
@@ -47,28 +48,44 @@ class Light:
   def jittered(self, rng: np.random.Generator) -> 'Light':
     """The same studio on another day."""
     return dataclasses.replace(
-        self,
-        azimuth=self.azimuth + rng.normal(0, 0.06),
-        elevation=self.elevation + rng.normal(0, 0.04),
-        key=self.key * np.exp(rng.normal(0, 0.04)),
-        exposure=self.exposure * np.exp(rng.normal(0, 0.02)))
+      self,
+      azimuth=self.azimuth + rng.normal(0, 0.06),
+      elevation=self.elevation + rng.normal(0, 0.04),
+      key=self.key * np.exp(rng.normal(0, 0.04)),
+      exposure=self.exposure * np.exp(rng.normal(0, 0.02)),
+    )
 
 
 def draw_light(rng: np.random.Generator) -> Light:
   """A person's light. Were it the take's, people would seem to change from take to take."""
   return Light(
-      azimuth=rng.uniform(-0.9, 0.9), elevation=rng.uniform(0.15, 0.85), key=rng.uniform(1.4, 2.4),
-      sky=rng.uniform(0.55, 0.9), ground=rng.uniform(0.35, 0.6),
-      warmth=np.clip(rng.normal(0, 0.04), -0.05, 0.05), exposure=rng.uniform(0.88, 1.07))
+    azimuth=rng.uniform(-0.9, 0.9),
+    elevation=rng.uniform(0.15, 0.85),
+    key=rng.uniform(1.4, 2.4),
+    sky=rng.uniform(0.55, 0.9),
+    ground=rng.uniform(0.35, 0.6),
+    warmth=np.clip(rng.normal(0, 0.04), -0.05, 0.05),
+    exposure=rng.uniform(0.88, 1.07),
+  )
 
 
 def spherical_harmonics(directions: np.ndarray) -> np.ndarray:
   """The nine real harmonics up to order 2 of unit vectors: [..., 3] -> [..., 9]."""
   x, y, z = np.moveaxis(directions, -1, 0)
-  return np.stack([
-      np.full_like(x, 0.282095), 0.488603 * y, 0.488603 * z, 0.488603 * x,
-      1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z,
-      0.546274 * (x * x - y * y)], -1)
+  return np.stack(
+    [
+      np.full_like(x, 0.282095),
+      0.488603 * y,
+      0.488603 * z,
+      0.488603 * x,
+      1.092548 * x * y,
+      1.092548 * y * z,
+      0.315392 * (3 * z * z - 1),
+      1.092548 * x * z,
+      0.546274 * (x * x - y * y),
+    ],
+    -1,
+  )
 
 
 def key_visibility(harmonics: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -85,8 +102,14 @@ def key_visibility(harmonics: np.ndarray, direction: np.ndarray) -> np.ndarray:
   return np.clip((seen - np.float32(0.12)) / np.float32(0.7), 0, 1)
 
 
-def shade(light: Light, normals: np.ndarray, visible: np.ndarray, openness: np.ndarray,
-          wrap: np.ndarray, roughness: float) -> np.ndarray:
+def shade(
+  light: Light,
+  normals: np.ndarray,
+  visible: np.ndarray,
+  openness: np.ndarray,
+  wrap: np.ndarray,
+  roughness: float,
+) -> np.ndarray:
   """Light that leaves a white surface, and its highlight.
 
   Args:

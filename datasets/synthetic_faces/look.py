@@ -7,10 +7,16 @@ import numpy as np
 from synthetic_faces.asset import ANCESTRIES
 
 # sRGB, fair to dark; black to white with red in between.
-SKINS = np.array([[240, 207, 186], [234, 194, 170], [216, 166, 136], [186, 130, 98],
-                  [138, 90, 64], [84, 54, 41]]) / 255
-HAIRS = np.array([[18, 14, 12], [38, 26, 20], [70, 46, 30], [110, 76, 46], [168, 128, 80],
-                  [120, 52, 26]]) / 255
+SKINS = (
+  np.array(
+    [[240, 207, 186], [234, 194, 170], [216, 166, 136], [186, 130, 98], [138, 90, 64], [84, 54, 41]]
+  )
+  / 255
+)
+HAIRS = (
+  np.array([[18, 14, 12], [38, 26, 20], [70, 46, 30], [110, 76, 46], [168, 128, 80], [120, 52, 26]])
+  / 255
+)
 GREY, WHITE = np.array([122, 112, 102]) / 255, np.array([196, 188, 178]) / 255
 LIPSTICKS = np.array([[170, 40, 50], [190, 70, 80], [140, 30, 50], [176, 88, 80]]) / 255
 BEARDS = ('none', 'stubble', 'full', 'goatee', 'moustache')
@@ -28,6 +34,7 @@ class Look:
     skin, hair: sRGB [3].
     beard: one of BEARDS.
   """
+
   ancestry: dict[str, float]
   male: bool
   age: float
@@ -48,8 +55,11 @@ def draw_look(rng: np.random.Generator) -> Look:
   ancestry = dict(zip(ANCESTRIES, rng.dirichlet([0.25] * 3)))
   male = bool(rng.random() < 0.5)
   age = float(np.clip(18 + rng.gamma(1.6, 14), 18, 75))
-  shade = (ancestry['african'] * rng.uniform(0.62, 1) + ancestry['asian'] * rng.uniform(0.2, 0.5)
-           + ancestry['caucasian'] * rng.uniform(0, 0.42))
+  shade = (
+    ancestry['african'] * rng.uniform(0.62, 1)
+    + ancestry['asian'] * rng.uniform(0.2, 0.5)
+    + ancestry['caucasian'] * rng.uniform(0, 0.42)
+  )
   tone = float(np.clip(shade + rng.normal(0, 0.03), 0.06, 1))
   place = np.arange(len(SKINS))
   skin = np.stack([np.interp(tone * place[-1], place, SKINS[:, c]) for c in range(3)])

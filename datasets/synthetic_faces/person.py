@@ -16,41 +16,122 @@ AGES = ('child', 'young', 'old')
 LEVELS = ('min', 'average', 'max')
 
 # How far each region's details stray from the mean, in standard deviations of their own unit.
-DETAIL = {'head': 0.224, 'forehead': 0.32, 'eyebrows': 0.36, 'eyes': 0.304, 'nose': 0.336,
-          'mouth': 0.288, 'chin': 0.288, 'cheek': 0.36}
+DETAIL = {
+  'head': 0.224,
+  'forehead': 0.32,
+  'eyebrows': 0.36,
+  'eyes': 0.304,
+  'nose': 0.336,
+  'mouth': 0.288,
+  'chin': 0.288,
+  'cheek': 0.36,
+}
 # Opposite displacements; '*' stands for l and r, which move together.
 OPPOSITES = {
-    'head': ['fat decr incr', 'scale-depth decr incr', 'scale-horiz decr incr',
-             'scale-vert decr incr'],
-    'forehead': ['nubian decr incr', 'scale-vert decr incr', 'temple decr incr',
-                 'trans backward forward'],
-    'eyebrows': ['angle down up', 'trans backward forward', 'trans down up'],
-    'eyes': ['bag decr incr', 'bag-height decr incr', 'bag in out', 'corner1 down up',
-             'corner2 down up', 'epicanthus in out', 'eyefold-angle down up',
-             'eyefold concave convex', 'eyefold down up', 'height1 decr incr', 'height2 decr incr',
-             'height3 decr incr', 'push1 in out', 'push2 in out', 'scale decr incr',
-             'trans down up', 'trans in out'],
-    'nose': ['base down up', 'compression compress uncompress', 'curve concave convex',
-             'flaring decr incr', 'greek decr incr', 'hump decr incr', 'nostrils-width decr incr',
-             'point down up', 'point-width decr incr', 'scale-depth decr incr',
-             'scale-horiz decr incr', 'scale-vert decr incr', 'septumangle decr incr',
-             'trans backward forward', 'trans down up', 'volume decr incr', 'width1 decr incr',
-             'width2 decr incr', 'width3 decr incr'],
-    'mouth': ['angles down up', 'cupidsbow decr incr', 'cupidsbow-width decr incr',
-              'dimples in out', 'laugh-lines in out', 'lowerlip-ext down up',
-              'lowerlip-height decr incr', 'lowerlip-middle down up', 'lowerlip-volume decr incr',
-              'lowerlip-width decr incr', 'philtrum-volume decr incr', 'scale-depth decr incr',
-              'scale-horiz decr incr', 'scale-vert decr incr', 'trans backward forward',
-              'trans down up', 'upperlip-ext down up', 'upperlip-height decr incr',
-              'upperlip-middle down up', 'upperlip-volume decr incr', 'upperlip-width decr incr'],
-    'chin': ['bones decr incr', 'cleft decr incr', 'height decr incr', 'jaw-drop decr incr',
-             'prognathism decr incr', 'prominent decr incr', 'width decr incr'],
-    'cheek': ['bones decr incr', 'inner decr incr', 'trans down up', 'volume decr incr'],
+  'head': [
+    'fat decr incr',
+    'scale-depth decr incr',
+    'scale-horiz decr incr',
+    'scale-vert decr incr',
+  ],
+  'forehead': [
+    'nubian decr incr',
+    'scale-vert decr incr',
+    'temple decr incr',
+    'trans backward forward',
+  ],
+  'eyebrows': ['angle down up', 'trans backward forward', 'trans down up'],
+  'eyes': [
+    'bag decr incr',
+    'bag-height decr incr',
+    'bag in out',
+    'corner1 down up',
+    'corner2 down up',
+    'epicanthus in out',
+    'eyefold-angle down up',
+    'eyefold concave convex',
+    'eyefold down up',
+    'height1 decr incr',
+    'height2 decr incr',
+    'height3 decr incr',
+    'push1 in out',
+    'push2 in out',
+    'scale decr incr',
+    'trans down up',
+    'trans in out',
+  ],
+  'nose': [
+    'base down up',
+    'compression compress uncompress',
+    'curve concave convex',
+    'flaring decr incr',
+    'greek decr incr',
+    'hump decr incr',
+    'nostrils-width decr incr',
+    'point down up',
+    'point-width decr incr',
+    'scale-depth decr incr',
+    'scale-horiz decr incr',
+    'scale-vert decr incr',
+    'septumangle decr incr',
+    'trans backward forward',
+    'trans down up',
+    'volume decr incr',
+    'width1 decr incr',
+    'width2 decr incr',
+    'width3 decr incr',
+  ],
+  'mouth': [
+    'angles down up',
+    'cupidsbow decr incr',
+    'cupidsbow-width decr incr',
+    'dimples in out',
+    'laugh-lines in out',
+    'lowerlip-ext down up',
+    'lowerlip-height decr incr',
+    'lowerlip-middle down up',
+    'lowerlip-volume decr incr',
+    'lowerlip-width decr incr',
+    'philtrum-volume decr incr',
+    'scale-depth decr incr',
+    'scale-horiz decr incr',
+    'scale-vert decr incr',
+    'trans backward forward',
+    'trans down up',
+    'upperlip-ext down up',
+    'upperlip-height decr incr',
+    'upperlip-middle down up',
+    'upperlip-volume decr incr',
+    'upperlip-width decr incr',
+  ],
+  'chin': [
+    'bones decr incr',
+    'cleft decr incr',
+    'height decr incr',
+    'jaw-drop decr incr',
+    'prognathism decr incr',
+    'prominent decr incr',
+    'width decr incr',
+  ],
+  'cheek': ['bones decr incr', 'inner decr incr', 'trans down up', 'volume decr incr'],
 }
 OUTLINES = ('oval', 'round', 'rectangular', 'square', 'triangular', 'invertedtriangular', 'diamond')
-ASYMMETRIES = ('brown-1', 'brown-2', 'cheek-1', 'cheek-2', *(f'eye-{i}' for i in range(1, 9)),
-               'jaw-1', 'jaw-2', 'jaw-3', 'mouth-1', 'mouth-2',
-               'nose-1', 'nose-2', 'nose-3', 'nose-4')
+ASYMMETRIES = (
+  'brown-1',
+  'brown-2',
+  'cheek-1',
+  'cheek-2',
+  *(f'eye-{i}' for i in range(1, 9)),
+  'jaw-1',
+  'jaw-2',
+  'jaw-3',
+  'mouth-1',
+  'mouth-2',
+  'nose-1',
+  'nose-2',
+  'nose-3',
+  'nose-4',
+)
 
 # What the relaxed face does: mean intensities that look neutral, each person a little otherwise.
 RESTING = {1: 0.16, 2: 0.05, 4: -0.18, 5: 0.16, 12: 0.12, 15: -0.12, 17: 0.0}
@@ -58,8 +139,12 @@ RESTING = {1: 0.16, 2: 0.05, 4: -0.18, 5: 0.16, 12: 0.12, 15: -0.12, 17: 0.0}
 STRAIGHTENED = {10: 0.6, 12: 0.6, 15: 0.6, 16: 0.6, 20: 0.6, 25: 0.6, 17: 0.25, 23: 0.25, 24: 0.25}
 
 FRAMES = np.array([[20, 18, 18], [60, 36, 22], [90, 90, 95], [30, 40, 80]]) / 255  # sRGB of glasses
-IRISES = np.array([[46, 28, 18], [76, 48, 28], [104, 80, 44], [84, 96, 66], [92, 122, 146],
-                   [120, 140, 150]]) / 255  # sRGB
+IRISES = (
+  np.array(
+    [[46, 28, 18], [76, 48, 28], [104, 80, 44], [84, 96, 66], [92, 122, 146], [120, 140, 150]]
+  )
+  / 255
+)  # sRGB
 
 PERSON_STREAM = 1
 
@@ -81,6 +166,7 @@ class Person:
     expressiveness: [18] gain of each action unit.
     lopsidedness: [18] how much more the left side does.
   """
+
   seed: int
   look: Look
   vertices: np.ndarray
@@ -110,8 +196,13 @@ def details() -> tuple[tuple[str, str, str], ...]:
 def displacements() -> list[str]:
   """Names of every displacement that a person can be made of."""
   macros = [f'macro/{a}-{s}-{age}' for a in asset.ANCESTRIES for s in SEXES for age in AGES]
-  macros += [f'macro/universal-{s}-{age}-{m}muscle-{w}weight'
-             for s in SEXES for age in AGES for m in LEVELS for w in LEVELS]
+  macros += [
+    f'macro/universal-{s}-{age}-{m}muscle-{w}weight'
+    for s in SEXES
+    for age in AGES
+    for m in LEVELS
+    for w in LEVELS
+  ]
   both_ways = [name for _, *pair in details() for name in pair]
   sided = [name.replace('*', side) for name in both_ways for side in ('l', 'r')]
   outlines = [f'head/head-{outline}' for outline in OUTLINES]
@@ -133,19 +224,26 @@ def draw(seed: int) -> Person:
   lopsidedness = np.clip(rng.normal(0, 0.07, len(expression.ACTION_UNITS)), -0.14, 0.14)
   lopsidedness *= [STRAIGHTENED.get(unit, 1) for unit in expression.ACTION_UNITS]
   return Person(
-      seed=seed, look=look, vertices=vertices.astype(np.float32),
-      basis=basis.reshape(len(basis), -1).astype(np.float32),
-      iris=to_linear(iris).astype(np.float32),
-      expressiveness=rng.uniform(0.85, 1.15, len(expression.ACTION_UNITS)),
-      lopsidedness=lopsidedness,
-      light=draw_light(rng),
-      glasses_colour=to_linear(FRAMES[rng.integers(len(FRAMES))]).astype(np.float32),
-      glasses=draw_glasses(rng, head, vertices) if rng.random() < 0.14 else None,
-      skin=paint(rng, look))
+    seed=seed,
+    look=look,
+    vertices=vertices.astype(np.float32),
+    basis=basis.reshape(len(basis), -1).astype(np.float32),
+    iris=to_linear(iris).astype(np.float32),
+    expressiveness=rng.uniform(0.85, 1.15, len(expression.ACTION_UNITS)),
+    lopsidedness=lopsidedness,
+    light=draw_light(rng),
+    glasses_colour=to_linear(FRAMES[rng.integers(len(FRAMES))]).astype(np.float32),
+    glasses=draw_glasses(rng, head, vertices) if rng.random() < 0.14 else None,
+    skin=paint(rng, look),
+  )
 
 
-def neutral_face(rng: np.random.Generator, head: asset.Head, look: Look, basis: np.ndarray,
-                 ) -> np.ndarray:
+def neutral_face(
+  rng: np.random.Generator,
+  head: asset.Head,
+  look: Look,
+  basis: np.ndarray,
+) -> np.ndarray:
   """[vertices, 3]: macros, then details, outline, asymmetries and what relaxed muscles do."""
   vertices = head.base.copy()
   old = np.clip((look.age - 25) / 55, 0, 0.9)
@@ -180,8 +278,11 @@ def _levels(x: float) -> dict[str, float]:
   return dict(zip(LEVELS, (max(0, 1 - 2 * x), 1 - abs(2 * x - 1), max(0, 2 * x - 1))))
 
 
-def draw_glasses(rng: np.random.Generator, head: asset.Head, vertices: np.ndarray,
-                 ) -> tuple[np.ndarray, np.ndarray]:
+def draw_glasses(
+  rng: np.random.Generator,
+  head: asset.Head,
+  vertices: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
   """Two flat rims between an ellipse and a rectangle, and a bridge; seen from both sides."""
   angle = np.linspace(0, 2 * np.pi, 41)[:-1]
   squareness = 2 / rng.uniform(2.2, 5)
@@ -192,8 +293,10 @@ def draw_glasses(rng: np.random.Generator, head: asset.Head, vertices: np.ndarra
     x, y, _ = vertices[eye].mean(0)
     ring = np.arange(40) + 40 * len(points)
     after = np.roll(ring, -1)
-    triangles += [np.stack([ring, ring + 40, after], 1),
-                  np.stack([ring + 40, after + 40, after], 1)]
+    triangles += [
+      np.stack([ring, ring + 40, after], 1),
+      np.stack([ring + 40, after + 40, after], 1),
+    ]
     for rim in (0, 0.028):
       bow = front - 0.25 * (1.12 * x + 0.25 * across) ** 2  # the frame bends with the face
       outline = 1.12 * x + (0.25 + rim) * across, y - 0.04 + (0.19 + rim) * along

@@ -7,9 +7,13 @@ GRIDS = (1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 64, 128, 256, 512, 1024, 2048)
 TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbours
 
 
-def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side: int,
-              keep: np.ndarray | None = None,
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def rasterise(
+  points: np.ndarray,
+  depth: np.ndarray,
+  triangles: np.ndarray,
+  side: int,
+  keep: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
   """The nearest triangle at the centre of every pixel of a square picture.
 
   Triangles whose corners run clockwise in the picture (y down) face away and are left out.
@@ -38,8 +42,10 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
   # The weights of the second and third corner are planes over the picture: their slopes along x and
   # y, and their value at the box's first centre.
   right, left = low_x + np.float32(0.5) - x[:, 0], low_y + np.float32(0.5) - y[:, 0]
-  slopes = [((y[:, 2] - y[:, 0]) * scale, (x[:, 0] - x[:, 2]) * scale),
-            ((y[:, 0] - y[:, 1]) * scale, (x[:, 1] - x[:, 0]) * scale)]
+  slopes = [
+    ((y[:, 2] - y[:, 0]) * scale, (x[:, 0] - x[:, 2]) * scale),
+    ((y[:, 0] - y[:, 1]) * scale, (x[:, 1] - x[:, 0]) * scale),
+  ]
   starts = [a * right + b * left for a, b in slopes]
 
   fragments = []
@@ -49,8 +55,11 @@ def rasterise(points: np.ndarray, depth: np.ndarray, triangles: np.ndarray, side
       continue
     steps = np.arange(grid, dtype=np.float32)
     second, third = (
-        start[group, None, None] + a[group, None, None] * steps
-        + b[group, None, None] * steps[:, None] for start, (a, b) in zip(starts, slopes))
+      start[group, None, None]
+      + a[group, None, None] * steps
+      + b[group, None, None] * steps[:, None]
+      for start, (a, b) in zip(starts, slopes)
+    )
     inside = np.minimum(np.minimum(second, third), 1 - second - third) >= -TOLERANCE
     hit = np.flatnonzero(inside)
     which, cell = np.divmod(hit, grid * grid)
@@ -93,4 +102,4 @@ def _nearest(pixel: np.ndarray, z: np.ndarray, side: int) -> tuple[np.ndarray, n
   best = np.full(side * side, -1, np.int64)
   np.maximum.at(best, pixel, key)
   covered = np.flatnonzero(best >= 0)
-  return covered, best[covered] & 0xffffffff
+  return covered, best[covered] & 0xFFFFFFFF

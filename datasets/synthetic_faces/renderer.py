@@ -1,6 +1,6 @@
 """A person's take as a clip: camera, crop, rasteriser and shading, in NumPy on one core.
 
-    python -m synthetic_faces.renderer            # milliseconds per frame
+python -m synthetic_faces.renderer            # milliseconds per frame
 """
 
 import argparse
@@ -21,11 +21,19 @@ SAMPLES = 3  # per pixel and axis
 
 # Light inside eyes and mouth: visibility was baked for closed lids and lips.
 # Shares of the key lamp and of the ambient light.
-OPENINGS = {asset.EYE_SOCKET: (0.3, 0.35), asset.MOUTH: (0.55, 0.7), asset.EYE: (0.75, 0.85),
-            asset.TEETH: (0.55, 0.7), asset.TONGUE: (0.55, 0.7)}
+OPENINGS = {
+  asset.EYE_SOCKET: (0.3, 0.35),
+  asset.MOUTH: (0.55, 0.7),
+  asset.EYE: (0.75, 0.85),
+  asset.TEETH: (0.55, 0.7),
+  asset.TONGUE: (0.55, 0.7),
+}
 SOFT = (asset.SKIN, asset.EYE_SOCKET, asset.MOUTH)
-COLOURS = {asset.MOUTH: (0.22, 0.05, 0.05), asset.TEETH: (0.80, 0.75, 0.66),
-           asset.TONGUE: (0.42, 0.13, 0.13)}  # linear
+COLOURS = {
+  asset.MOUTH: (0.22, 0.05, 0.05),
+  asset.TEETH: (0.80, 0.75, 0.66),
+  asset.TONGUE: (0.42, 0.13, 0.13),
+}  # linear
 SOCKET_TINT = np.array([0.55, 0.35, 0.33])  # of the skin's own colour
 FOLD_TINT = np.array([0.75, 0.9, 0.95], np.float32)  # share of each colour that a fold swallows
 IRIS_RADIUS, PUPIL_RADIUS = 0.43, 0.17  # radians from the eye's axis
@@ -33,8 +41,9 @@ SCLERA = to_linear([0.90, 0.865, 0.845])
 KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards their sum
 
 
-def render(who: person.Person, take: expression.Take, size: int = crop.FRAME,
-           samples: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
+def render(
+  who: person.Person, take: expression.Take, size: int = crop.FRAME, samples: int = SAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
   """Renders every frame of a take, aligned and masked as `crop` does with photographs.
 
   Args:
@@ -68,8 +77,9 @@ class Frame:
     landmarks: float32 [68, 2] in pixels of the crop.
   """
 
-  def __init__(self, who: person.Person, take: expression.Take, index: int, size: int,
-               samples: int):
+  def __init__(
+    self, who: person.Person, take: expression.Take, index: int, size: int, samples: int
+  ):
     self.who, self.light, self.size, self.samples = who, take.light, size, samples
     self.units = take.action_units[index]
     self.head = asset.head()
@@ -99,7 +109,8 @@ class Frame:
     side = self.size * self.samples
     mask = hull_mask(crop.hull(self.landmarks, self.size), self.size, self.samples)
     pixel, triangle, weights, _ = rasterise(
-        self.points * self.samples, self.depth, self.triangles, side, mask)
+      self.points * self.samples, self.depth, self.triangles, side, mask
+    )
     light = np.zeros((side * side, 3), np.float32)
     face = triangle < len(self.head.triangles)
     _, sky, _ = self.light.colours
@@ -107,7 +118,7 @@ class Frame:
     light[pixel[face]] = expose(self.shade(triangle[face], weights[face]))
     light = light.reshape(self.size, self.samples, -1).sum(1)
     light = light.reshape(self.size, self.size, self.samples, 3).sum(2)
-    return (255 * to_srgb(light / self.samples ** 2) + 0.5).astype(np.uint8)
+    return (255 * to_srgb(light / self.samples**2) + 0.5).astype(np.uint8)
 
   def shade(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Linear RGB [n, 3] of samples on triangles [n], with their corners' weights [n, 3]."""
@@ -179,7 +190,7 @@ class Frame:
     shadow = 0.8 * (1 - 0.5 * smoothstep(-0.02, 0.06, place[:, 1:2]))  # of the upper lid
     half = self.light.direction + np.array([0, 0, 1])
     facing = np.maximum(direction @ (self.rotation.T @ (half / np.linalg.norm(half))), 0)[:, None]
-    return colour * arriving * shadow + 0.45 * facing ** 120 * self.light.colours[0]
+    return colour * arriving * shadow + 0.45 * facing**120 * self.light.colours[0]
 
 
 def expose(light: np.ndarray) -> np.ndarray:
@@ -188,8 +199,12 @@ def expose(light: np.ndarray) -> np.ndarray:
   return np.minimum(light, KNEE) + SHOULDER * bright / (SHOULDER + bright)
 
 
-def deform(who: person.Person, head: asset.Head, units: np.ndarray, lopsided: np.ndarray,
-           ) -> np.ndarray:
+def deform(
+  who: person.Person,
+  head: asset.Head,
+  units: np.ndarray,
+  lopsided: np.ndarray,
+) -> np.ndarray:
   """[vertices, 3]: the neutral face moved by action units, the left side a little more or less."""
   active = np.flatnonzero(units)
   even, odd = np.stack([units, lopsided])[:, active].astype(np.float32) @ who.basis[active]
@@ -199,8 +214,11 @@ def deform(who: person.Person, head: asset.Head, units: np.ndarray, lopsided: np
 
 def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """Values [vertices, c] between three vertices: corners [n, 3], weights [n, 3] -> [n, c]."""
-  return (weights[:, :1] * values[corners[:, 0]] + weights[:, 1:2] * values[corners[:, 1]]
-          + weights[:, 2:] * values[corners[:, 2]])
+  return (
+    weights[:, :1] * values[corners[:, 0]]
+    + weights[:, 1:2] * values[corners[:, 1]]
+    + weights[:, 2:] * values[corners[:, 2]]
+  )
 
 
 def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
@@ -229,7 +247,8 @@ def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
 
 def main() -> None:
   parser = argparse.ArgumentParser(
-      description='Times the renderer; set OPENBLAS_NUM_THREADS=1 for one core.')
+    description='Times the renderer; set OPENBLAS_NUM_THREADS=1 for one core.'
+  )
   parser.add_argument('--size', type=int, default=crop.FRAME)
   parser.add_argument('--samples', type=int, default=SAMPLES)
   parser.add_argument('--people', type=int, default=3)
@@ -245,8 +264,10 @@ def main() -> None:
       render(who, expression.perform(who, label, 0, 8), options.size, options.samples)
     rendering += time.process_time() - start
   frames = options.people * len(expression.LABELS) * 8
-  print(f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} '
-        f'samples a side; {1000 * drawing / options.people:.0f} ms per person')
+  print(
+    f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} '
+    f'samples a side; {1000 * drawing / options.people:.0f} ms per person'
+  )
 
 
 if __name__ == '__main__':

@@ -29,6 +29,7 @@ class Skin:
     roughness: their exponent.
     folding: how strongly expressions fold the skin; it grows with age.
   """
+
   albedo: np.ndarray
   gloss: np.ndarray
   roughness: float
@@ -46,6 +47,7 @@ class Canvas:
     lips: [rows, columns] in [0, 1], soft.
     folds: float32 [rows, columns, 7], where the skin creases, in the order of FOLDS.
   """
+
   position: np.ndarray
   x: np.ndarray
   y: np.ndarray
@@ -91,16 +93,25 @@ def draw_folds(head: asset.Head, position: np.ndarray, lower_lid: np.ndarray) ->
   corner, wing, mouth = head.mean[head.landmarks[[45, 35, 54]]]
   forehead = sum(bell(y - (height + 0.03 * np.cos(5 * x)), 0.018) for height in (0.42, 0.53, 0.64))
   forehead = forehead * smoothstep(0.75, 0.35, side) * (z > -0.2)
-  glabella = (bell(side - 0.075 - 0.1 * (y - 0.1), 0.016)
-              * smoothstep(-0.02, 0.1, y) * smoothstep(0.36, 0.2, y))
+  glabella = (
+    bell(side - 0.075 - 0.1 * (y - 0.1), 0.016)
+    * smoothstep(-0.02, 0.1, y)
+    * smoothstep(0.36, 0.2, y)
+  )
   across = (bell(y + 0.06, 0.02) + 0.8 * bell(y + 0.01, 0.02)) * smoothstep(0.16, 0.06, side)
   along = bell(side - 0.15 + 0.25 * (y + 0.15), 0.02)
   nose = across + 0.8 * along * smoothstep(-0.02, -0.1, y) * smoothstep(-0.34, -0.2, y)
   start = corner + [0.05, 0, -0.03]
   ends = [start + [0.2 * np.cos(a), 0.2 * np.sin(a), -0.12] for a in (-0.5, -0.05, 0.4)]
   crow = sum(bell(distance(position, np.array([start, end])), 0.014) for end in ends)
-  smile = np.array([wing + [0.02, 0.07, -0.03], wing + [0.1, -0.02, -0.07],
-                    (wing + mouth) / 2 + [0.13, 0.02, -0.08], mouth + [0.11, 0.09, -0.06]])
+  smile = np.array(
+    [
+      wing + [0.02, 0.07, -0.03],
+      wing + [0.1, -0.02, -0.07],
+      (wing + mouth) / 2 + [0.13, 0.02, -0.08],
+      mouth + [0.11, 0.09, -0.06],
+    ]
+  )
   nasolabial = 0.8 * bell(distance(position, smile), 0.024)
   chin = bell(y + 0.86, 0.03) * smoothstep(0.22, 0.1, side)
   bag = bell(lower_lid - 0.1, 0.02) * (y < 0)
@@ -117,8 +128,9 @@ def noise(rng: np.random.Generator, position: np.ndarray, frequency: float) -> n
   part = part * part * (3 - 2 * part)
   result = np.zeros(position.shape[:2], np.float32)
   low, high = cell % NOISE_CELLS, (cell + 1) % NOISE_CELLS
-  ends = [((low[..., axis], 1 - part[..., axis]), (high[..., axis], part[..., axis]))
-          for axis in range(3)]
+  ends = [
+    ((low[..., axis], 1 - part[..., axis]), (high[..., axis], part[..., axis])) for axis in range(3)
+  ]
   for (i, u), (j, v), (k, w) in itertools.product(*ends):
     result += u * v * w * lattice[i, j, k]
   return result
@@ -140,11 +152,17 @@ def paint(rng: np.random.Generator, look: Look) -> Skin:
   depth = depth * rng.uniform(0.5, 1.1, len(FOLDS))
   depth[FOLDS.index('bag')] += rng.uniform(0, 0.12)
   albedo = albedo * (1 - 0.5 * np.clip(c.folds @ depth, 0, 1))[..., None]
-  gloss = (rng.uniform(0.5, 1.2) * (1 - 0.7 * np.clip(brow + scalp, 0, 1))
-           * (1 + 0.8 * c.lips + 0.35 * bell(c.x, 0.25) * (c.y > -0.5)))
-  return Skin(np.clip(albedo, 0.002, 1).astype(np.float32), gloss.astype(np.float32),
-              roughness=rng.uniform(8, 18),
-              folding=0.45 + 0.75 * float(smoothstep(25, 60, look.age)))
+  gloss = (
+    rng.uniform(0.5, 1.2)
+    * (1 - 0.7 * np.clip(brow + scalp, 0, 1))
+    * (1 + 0.8 * c.lips + 0.35 * bell(c.x, 0.25) * (c.y > -0.5))
+  )
+  return Skin(
+    np.clip(albedo, 0.002, 1).astype(np.float32),
+    gloss.astype(np.float32),
+    roughness=rng.uniform(8, 18),
+    folding=0.45 + 0.75 * float(smoothstep(25, 60, look.age)),
+  )
 
 
 def cover(albedo: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -152,18 +170,24 @@ def cover(albedo: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.nda
   return albedo + opacity[..., None] * (colour - albedo)
 
 
-def tint(albedo: np.ndarray, amount: np.ndarray, absorbed: tuple[float, float, float],
-         ) -> np.ndarray:
+def tint(
+  albedo: np.ndarray,
+  amount: np.ndarray,
+  absorbed: tuple[float, float, float],
+) -> np.ndarray:
   """Takes a share of each colour away where amount [rows, columns] says so."""
   return albedo * (1 - amount[..., None] * np.array(absorbed))
 
 
-def flush(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
-          coarse: np.ndarray) -> np.ndarray:
+def flush(
+  albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, coarse: np.ndarray
+) -> np.ndarray:
   """Red cheeks and nose, dark rings round the eyes."""
-  red = (0.5 * bell(np.hypot(c.side - 0.42, c.y + 0.33), 0.17)
-         + 0.55 * bell(np.hypot(c.x, c.y + 0.42), 0.1)
-         + 0.25 * (0.5 + 0.5 * coarse) * smoothstep(0.1, -0.3, c.y))
+  red = (
+    0.5 * bell(np.hypot(c.side - 0.42, c.y + 0.33), 0.17)
+    + 0.55 * bell(np.hypot(c.x, c.y + 0.42), 0.1)
+    + 0.25 * (0.5 + 0.5 * coarse) * smoothstep(0.1, -0.3, c.y)
+  )
   fair = 0.35 + 0.65 * (1 - smoothstep(0.3, 0.8, look.tone))
   red = np.clip(red * rng.uniform(0.4, 1.1) * (1.1 if look.male else 1) * fair, 0, 1)
   ring = bell(np.hypot((c.side - 0.3) / 0.2, (c.y + 0.05) / 0.15), 0.75) * rng.uniform(0.08, 0.3)
@@ -183,8 +207,9 @@ def speckle(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas)
   return albedo
 
 
-def lips(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
-         fine: np.ndarray) -> np.ndarray:
+def lips(
+  albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, fine: np.ndarray
+) -> np.ndarray:
   """Lips of the skin's own red, or painted."""
   red = look.skin * [0.88, 0.68, 0.67] * (0.96 if look.male else 1) + [0.02, 0, 0.01]
   red = to_linear(np.clip(red, 0, 1))
@@ -209,18 +234,23 @@ def lids(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas) ->
   return albedo
 
 
-def brows(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas,
-          fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def brows(
+  albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, fine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
   """Brows, and where they are."""
   inner, outer = 0.14 + rng.normal(0, 0.015), 0.6 + rng.normal(0, 0.02)
   along = (c.side - inner) / (outer - inner)
   t = np.clip(along, 0, 1)
   slope, arch = rng.uniform(-0.06, 0.015), rng.uniform(0.02, 0.09)
   height = 0.165 + rng.normal(0, 0.012)
-  middle = height + slope * along + arch * np.sin(np.pi * t ** 1.4) - 0.06 * t ** 3
-  thickness = (0.052 if look.male else 0.034) * rng.uniform(0.75, 1.35) * (1 - 0.55 * t ** 1.5)
-  brow = (smoothstep(1.25, 0.55, np.abs(c.y - middle) / thickness) * smoothstep(-0.08, 0.08, along)
-          * smoothstep(1.06, 0.86, along) * (c.z > -0.2))
+  middle = height + slope * along + arch * np.sin(np.pi * t**1.4) - 0.06 * t**3
+  thickness = (0.052 if look.male else 0.034) * rng.uniform(0.75, 1.35) * (1 - 0.55 * t**1.5)
+  brow = (
+    smoothstep(1.25, 0.55, np.abs(c.y - middle) / thickness)
+    * smoothstep(-0.08, 0.08, along)
+    * smoothstep(1.06, 0.86, along)
+    * (c.z > -0.2)
+  )
   brow = np.clip(brow * rng.uniform(0.7, 1) * (1 + 0.22 * fine), 0, 0.97)
   colour = to_linear(0.85 * look.hair)
   contrast = colour.mean() / to_linear(look.skin).mean()
@@ -244,8 +274,11 @@ def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.nda
     cheeks = np.clip(low * smoothstep(0.2, 0.34, c.side) + low * (c.y < -0.78), 0, 1)
     opacity = 0.9 * np.clip(cheeks * off_mouth + moustache + chin, 0, 1)
   elif look.beard == 'goatee':
-    frame = (smoothstep(0.06, 0, np.abs(c.side - 0.3))
-             * smoothstep(-0.55, -0.62, c.y) * smoothstep(-1, -0.9, c.y))
+    frame = (
+      smoothstep(0.06, 0, np.abs(c.side - 0.3))
+      * smoothstep(-0.55, -0.62, c.y)
+      * smoothstep(-1, -0.9, c.y)
+    )
     opacity = 0.88 * np.clip(0.9 * moustache + chin + frame, 0, 1) * off_mouth
   else:
     opacity = 0.9 * moustache
@@ -256,16 +289,31 @@ def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.nda
   return cover(albedo, opacity * (1 - c.lips) * (c.z > -0.5), colour)
 
 
-def hair(albedo: np.ndarray, rng: np.random.Generator, look: Look, c: Canvas, middle: np.ndarray,
-         fine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hair(
+  albedo: np.ndarray,
+  rng: np.random.Generator,
+  look: Look,
+  c: Canvas,
+  middle: np.ndarray,
+  fine: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
   """The scalp from the hairline on and sideburns, and where they are; the mask hides most of it."""
   recede = (rng.random() < 0.35) * look.male * smoothstep(28, 60, look.age)
   fringe = 0.25 if rng.random() < 0.16 and not look.male else 0
-  line = (0.72 + 0.12 * recede + rng.normal(0, 0.03) - fringe
-          - 0.55 * smoothstep(0.35, 0.85, c.side) * (1 - 0.5 * recede)
-          + 0.25 * recede * bell(c.side - 0.35, 0.15) + 0.02 * middle)
-  sideburns = (smoothstep(0.62, 0.72, c.side) * smoothstep(-0.15, -0.02, c.y)
-               * smoothstep(0.02, -0.08, c.z + 0.28))
+  line = (
+    0.72
+    + 0.12 * recede
+    + rng.normal(0, 0.03)
+    - fringe
+    - 0.55 * smoothstep(0.35, 0.85, c.side) * (1 - 0.5 * recede)
+    + 0.25 * recede * bell(c.side - 0.35, 0.15)
+    + 0.02 * middle
+  )
+  sideburns = (
+    smoothstep(0.62, 0.72, c.side)
+    * smoothstep(-0.15, -0.02, c.y)
+    * smoothstep(0.02, -0.08, c.z + 0.28)
+  )
   scalp = np.clip(smoothstep(-0.03, 0.03, c.y - line) + sideburns, 0, 1)
   if rng.random() < 0.12 and look.male and look.age > 32:
     scalp = np.zeros_like(scalp)

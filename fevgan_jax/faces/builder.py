@@ -31,6 +31,7 @@ class Config(tfds.core.BuilderConfig):
     frames: per clip, from the neutral face to the apex; at least 2.
     processes: that make clips; None for one per core. The data do not depend on it.
   """
+
   size: int = 64
   frames: int = 32
   processes: int | None = None
@@ -45,10 +46,14 @@ class Config(tfds.core.BuilderConfig):
 def at_both_sizes(configs: Sequence[Config]) -> list[Config]:
   """Configurations of 64 pixels, and each again at 128, with `_128` behind its name."""
   larger = [
-      dataclasses.replace(
-          config, name=f'{config.name}_128', size=128,
-          description=f'{config.description} At 128x128 pixels.')
-      for config in configs]
+    dataclasses.replace(
+      config,
+      name=f'{config.name}_128',
+      size=128,
+      description=f'{config.description} At 128x128 pixels.',
+    )
+    for config in configs
+  ]
   return [*configs, *larger]
 
 
@@ -75,7 +80,8 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         for one of the splits; or two recordings of one name.
     """
     manual_dir = pathlib.Path(
-        manual_dir or self.data_dir_root / 'downloads' / 'manual').expanduser()
+      manual_dir or self.data_dir_root / 'downloads' / 'manual'
+    ).expanduser()
     found = self.find(manual_dir) if manual_dir.is_dir() else []
     if not found:
       instructions = ' '.join(self.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
@@ -91,32 +97,41 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     for name, recordings in splits.items():
       if all(which.unwanted for which in recordings):
         raise UserError(
-            f'{manual_dir}: nothing for the {name} split among the recordings of {len(people)} '
-            f'people, {people[0]} to {people[-1]}: expected some of people who are tested and of '
-            'others, since nobody may be in both splits')
+          f'{manual_dir}: nothing for the {name} split among the recordings of {len(people)} '
+          f'people, {people[0]} to {people[-1]}: expected some of people who are tested and of '
+          'others, since nobody may be in both splits'
+        )
     return splits
 
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict({
-            'video': tfds.features.Tensor(
-                shape=(config.frames, config.size, config.size, 3), dtype=np.uint8,
-                encoding='bytes'),
-            'label': tfds.features.ClassLabel(names=list(EXPRESSIONS)),
-            'subject': tfds.features.Text(),
-            'take': tfds.features.Text(),
-        }),
-        supervised_keys=None,
-        homepage=self.HOMEPAGE,
+      features=tfds.features.FeaturesDict(
+        {
+          'video': tfds.features.Tensor(
+            shape=(config.frames, config.size, config.size, 3), dtype=np.uint8, encoding='bytes'
+          ),
+          'label': tfds.features.ClassLabel(names=list(EXPRESSIONS)),
+          'subject': tfds.features.Text(),
+          'take': tfds.features.Text(),
+        }
+      ),
+      supervised_keys=None,
+      homepage=self.HOMEPAGE,
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     found = self.check_manual_dir(dl_manager.manual_dir)
     config = self.builder_config
-    outcomes = iter(preparation.finish(
-        [*found['train'], *found['test']], self._unfinished, frames=config.frames,
-        size=config.size, processes=config.processes))
+    outcomes = iter(
+      preparation.finish(
+        [*found['train'], *found['test']],
+        self._unfinished,
+        frames=config.frames,
+        size=config.size,
+        processes=config.processes,
+      )
+    )
     splits = {name: list(zip(recordings, outcomes)) for name, recordings in found.items()}
     self._tell(splits)
     (self.data_path / REPORT).write_text(preparation.report(splits), encoding='utf-8')
@@ -125,22 +140,28 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   def _tell(self, splits: dict[str, list[tuple[Recording, preparation.Outcome]]]) -> None:
     refused = preparation.refusals(splits)
     more = [f'and {len(refused) - SHOWN} more, see {REPORT}'] if len(refused) > SHOWN else []
-    logging.info(
-        '\n%s', '\n'.join([preparation.summary(splits), *refused[:SHOWN], *more]))
+    logging.info('\n%s', '\n'.join([preparation.summary(splits), *refused[:SHOWN], *more]))
     for name, outcomes in splits.items():
       if not any(isinstance(outcome, pathlib.Path) for _, outcome in outcomes):
         raise UserError(
-            f'{self.name}: no recording for the {name} split became a clip, such as '
-            f'{preparation.refusals({name: outcomes})[0]}')
+          f'{self.name}: no recording for the {name} split became a clip, such as '
+          f'{preparation.refusals({name: outcomes})[0]}'
+        )
 
   def _generate_examples(
-      self, outcomes: list[tuple[Recording, preparation.Outcome]]
+    self, outcomes: list[tuple[Recording, preparation.Outcome]]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for which, outcome in outcomes:
       if isinstance(outcome, pathlib.Path):
-        yield str(which), {
-            'video': np.load(outcome), 'label': which.label, 'subject': which.subject,
-            'take': which.take}
+        yield (
+          str(which),
+          {
+            'video': np.load(outcome),
+            'label': which.label,
+            'subject': which.subject,
+            'take': which.take,
+          },
+        )
 
   @property
   def _unfinished(self) -> pathlib.Path:
@@ -156,7 +177,8 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def folders(parent: pathlib.Path) -> list[pathlib.Path]:
   """The folders in a folder by name, without those that a system hides."""
   return sorted(
-      path for path in parent.iterdir() if path.is_dir() and not path.name.startswith('.'))
+    path for path in parent.iterdir() if path.is_dir() and not path.name.startswith('.')
+  )
 
 
 def frames(folder: pathlib.Path, pattern: re.Pattern) -> tuple[str, ...]:

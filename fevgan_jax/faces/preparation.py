@@ -23,12 +23,12 @@ Outcome = pathlib.Path | str  # the file of a clip, or why there is none
 
 
 def finish(
-    recordings: Sequence[Recording],
-    folder: pathlib.Path,
-    *,
-    frames: int,
-    size: int,
-    processes: int | None = None,
+  recordings: Sequence[Recording],
+  folder: pathlib.Path,
+  *,
+  frames: int,
+  size: int,
+  processes: int | None = None,
 ) -> list[Outcome]:
   """Makes the clips that `folder` does not hold yet.
 
@@ -55,9 +55,15 @@ def finish(
     processes = min(processes or workers.available_cores(), len(missing))
     seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     with (
-        workers.pool(processes) as pool,
-        tqdm(desc='cropping', total=len(names), initial=done, unit='clip',
-             mininterval=seconds, dynamic_ncols=True) as bar,
+      workers.pool(processes) as pool,
+      tqdm(
+        desc='cropping',
+        total=len(names),
+        initial=done,
+        unit='clip',
+        mininterval=seconds,
+        dynamic_ncols=True,
+      ) as bar,
     ):
       waiting = [pool.submit(_finish, recordings[i], names[i], frames, size) for i in missing]
       try:
@@ -66,8 +72,9 @@ def finish(
           bar.update()
       except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(
-            f'{folder}: a process was killed, perhaps for want of memory: start again, finished '
-            'clips are kept') from error
+          f'{folder}: a process was killed, perhaps for want of memory: start again, finished '
+          'clips are kept'
+        ) from error
   return [_outcome(name) for name in names]
 
 
@@ -94,8 +101,15 @@ def _digest(which: Recording, frames: int, size: int) -> str:
   """Names the clip by all that it depends on, the files by name, size and time of change."""
   files = [(os.path.basename(path), os.stat(path)) for path in which.files]
   parts = [
-      recording.VERSION, frames, size, str(which), which.first_half, which.unwanted, which.grey,
-      [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]]
+    recording.VERSION,
+    frames,
+    size,
+    str(which),
+    which.first_half,
+    which.unwanted,
+    which.grey,
+    [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files],
+  ]
   return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
@@ -118,8 +132,9 @@ def report(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
       own = [pair for pair in outcomes if pair[0].subject == subject]
       kept, refused = _count(own, True), _count(own, False)
       cells = [
-          f'{kept[label]}-{refused[label]}' if refused[label] else kept[label]
-          for label in (*EXPRESSIONS, 'all')]
+        f'{kept[label]}-{refused[label]}' if refused[label] else kept[label]
+        for label in (*EXPRESSIONS, 'all')
+      ]
       lines.append(_row(subject, split, cells))
   lines += ['', 'refused', '', *refusals(splits)]
   return '\n'.join(lines) + '\n'
@@ -128,8 +143,11 @@ def report(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
 def refusals(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> list[str]:
   """A line for every recording that became no clip."""
   return [
-      f'{which}: {outcome}' for outcomes in splits.values() for which, outcome in outcomes
-      if isinstance(outcome, str)]
+    f'{which}: {outcome}'
+    for outcomes in splits.values()
+    for which, outcome in outcomes
+    if isinstance(outcome, str)
+  ]
 
 
 def _count(outcomes: Sequence[tuple[Recording, Outcome]], kept: bool) -> collections.Counter:

@@ -31,6 +31,7 @@ class Recording:
     unwanted: why it is left out, where its place on disk says so already.
     grey: whether pictures without colour are taken (infrared).
   """
+
   subject: str
   label: str
   take: str
@@ -75,19 +76,23 @@ def clip(recording: Recording, frames: int = 32, size: int = crop.FRAME) -> np.n
   enlargement = detect.enlargement(landmarks[0], size)
   if enlargement > detect.ENLARGED:
     raise Refused(
-        f'the face is too small: enlarged {enlargement:.1f} times to fill {size} pixels, expected '
-        f'{detect.ENLARGED} at most')
+      f'the face is too small: enlarged {enlargement:.1f} times to fill {size} pixels, expected '
+      f'{detect.ENLARGED} at most'
+    )
 
   places = np.interp(np.linspace(times[0], times[-1], frames), times, np.arange(len(times)))
   before = np.minimum(places.astype(int), len(times) - 2)
   points_of = {times[i]: landmarks[i] for i in {*before, *(before + 1)}}
   crops = {
-      time: crop.crop(picture, points_of[time], size).astype(np.float32)
-      for time, picture in enumerate(pictures(recording)) if time in points_of}
+    time: crop.crop(picture, points_of[time], size).astype(np.float32)
+    for time, picture in enumerate(pictures(recording))
+    if time in points_of
+  }
   weights = places - before
   blended = [
-      (1 - weight) * crops[times[i]] + weight * crops[times[i + 1]]
-      for i, weight in zip(before, weights)]
+    (1 - weight) * crops[times[i]] + weight * crops[times[i + 1]]
+    for i, weight in zip(before, weights)
+  ]
   return np.stack(blended).round().astype(np.uint8)
 
 
@@ -115,7 +120,7 @@ def half(count: int) -> int:
 
 
 def _follow(
-    recording: Recording,
+  recording: Recording,
 ) -> tuple[list[int], list[np.ndarray | None], list[UserError]]:
   """The numbers of the frames that can be read, their landmarks, and what is wrong with others."""
   tracker = track.Tracker()

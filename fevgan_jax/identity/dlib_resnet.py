@@ -35,6 +35,7 @@ MAP_BLOCKS = 13  # the map of 4x4x256; the last block leaves 2x2
 
 class Conv(nn.Module):
   """A square convolution with bias; dlib pads where the stride is 1 and nowhere else."""
+
   features: int
   size: int = 3
   stride: int = 1
@@ -54,6 +55,7 @@ class Conv(nn.Module):
 
 class Block(nn.Module):
   """relu(conv(relu(conv(x))) + x); to halve, x is averaged in 2x2 and gets channels of zeros."""
+
   features: int
   halve: bool
 
@@ -126,7 +128,8 @@ def _resampling(centre: float, side: int) -> np.ndarray:
 
 def _convolve(x: Array, kernel: Array, stride: int, pad: int) -> Array:
   return jax.lax.conv_general_dilated(
-      x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    x, kernel, (stride, stride), ((pad, pad),) * 2, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+  )
 
 
 def _space_to_depth(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -136,15 +139,17 @@ def _space_to_depth(x: Array, kernel: Array) -> tuple[Array, Array]:
   -> [batch, height / 2, width / 2, 4 in]. The kernel, of odd size, gets a row and column of zeros.
   """
   kernel = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
-  return (rearrange(x, 'b (h p) (w q) c -> b h w (p q c)', p=2, q=2),
-          rearrange(kernel, '(h p) (w q) c o -> h w (p q c) o', p=2, q=2))
+  return (
+    rearrange(x, 'b (h p) (w q) c -> b h w (p q c)', p=2, q=2),
+    rearrange(kernel, '(h p) (w q) c o -> h w (p q c) o', p=2, q=2),
+  )
 
 
 def _average_pool(x: Array) -> Array:
   """Means of 2x2, an odd last row or column is dropped; by reshape: its gradient is a broadcast."""
   batch, height, width, channels = x.shape
   height, width = height // 2, width // 2
-  x = x[:, :2 * height, :2 * width].reshape(batch, height, 2, width, 2, channels)
+  x = x[:, : 2 * height, : 2 * width].reshape(batch, height, 2, width, 2, channels)
   return x.mean((2, 4))
 
 

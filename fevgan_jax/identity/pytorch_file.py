@@ -17,15 +17,24 @@ import numpy as np
 
 from fevgan_jax.identity.torch7_file import strided
 
-LEGACY_MAGIC = 0x1950a86a20f9469cfc6c
-DTYPES = {'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8',
-          'IntStorage': '<i4', 'ShortStorage': '<i2', 'ByteStorage': '<u1', 'CharStorage': '<i1',
-          'BoolStorage': '?'}
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+DTYPES = {
+  'FloatStorage': '<f4',
+  'DoubleStorage': '<f8',
+  'HalfStorage': '<f2',
+  'LongStorage': '<i8',
+  'IntStorage': '<i4',
+  'ShortStorage': '<i2',
+  'ByteStorage': '<u1',
+  'CharStorage': '<i1',
+  'BoolStorage': '?',
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
   """Where numbers lie in the file."""
+
   key: str
   dtype: str
   size: int
@@ -34,6 +43,7 @@ class Storage:
 @dataclasses.dataclass(frozen=True)
 class Tensor:
   """A view of a storage that has not been read yet."""
+
   storage: Storage
   offset: int
   shape: tuple[int, ...]
@@ -57,8 +67,11 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
     content = content['state_dict']
   if not isinstance(content, dict):
     raise ValueError(f'the PyTorch file holds a {type(content).__name__}, not a state dict')
-  return {name: strided(storages[tensor.storage.key], tensor.offset, tensor.shape, tensor.strides)
-          for name, tensor in content.items() if isinstance(tensor, Tensor)}
+  return {
+    name: strided(storages[tensor.storage.key], tensor.offset, tensor.shape, tensor.strides)
+    for name, tensor in content.items()
+    if isinstance(tensor, Tensor)
+  }
 
 
 def _read_zip(file: io.BufferedReader) -> tuple[Any, dict[str, np.ndarray]]:
@@ -70,8 +83,10 @@ def _read_zip(file: io.BufferedReader) -> tuple[Any, dict[str, np.ndarray]]:
     folder = pickles[0].removesuffix('data.pkl')
     unpickler = _Unpickler(io.BytesIO(archive.read(pickles[0])))
     content = unpickler.load()
-    return content, {key: np.frombuffer(archive.read(f'{folder}data/{key}'), storage.dtype)
-                     for key, storage in unpickler.storages.items()}
+    return content, {
+      key: np.frombuffer(archive.read(f'{folder}data/{key}'), storage.dtype)
+      for key, storage in unpickler.storages.items()
+    }
 
 
 def _read_legacy(file: io.BufferedReader) -> tuple[Any, dict[str, np.ndarray]]:
@@ -100,11 +115,11 @@ def _rebuild_parameter(tensor: Tensor, *_: Any) -> Tensor:
 
 
 ALLOWED = {
-    ('collections', 'OrderedDict'): collections.OrderedDict,
-    ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,
-    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
-    ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
-    **{('torch', name): dtype for name, dtype in DTYPES.items()},
+  ('collections', 'OrderedDict'): collections.OrderedDict,
+  ('torch._utils', '_rebuild_tensor'): _rebuild_tensor,
+  ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+  ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
+  **{('torch', name): dtype for name, dtype in DTYPES.items()},
 }
 
 

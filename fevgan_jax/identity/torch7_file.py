@@ -14,14 +14,23 @@ from typing import Any
 import numpy as np
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
-DTYPES = {'Float': '<f4', 'Cuda': '<f4', 'Double': '<f8', 'Long': '<i8', 'Int': '<i4',
-          'Short': '<i2', 'Byte': '<u1', 'Char': '<i1'}
+DTYPES = {
+  'Float': '<f4',
+  'Cuda': '<f4',
+  'Double': '<f8',
+  'Long': '<i8',
+  'Int': '<i4',
+  'Short': '<i2',
+  'Byte': '<u1',
+  'Char': '<i1',
+}
 DEPTH = 100  # of nested objects; VGG-Face has 5
 
 
 @dataclasses.dataclass
 class Module:
   """An object of a Torch class that is not a tensor, such as 'nn.SpatialConvolution'."""
+
   name: str
   fields: dict[Any, Any]
 
@@ -66,7 +75,7 @@ class _Reader:
     if not 0 <= size <= len(self.data) - self.position:
       raise ValueError('the Torch7 file is damaged or cut short')
     self.position += size
-    return self.data[self.position - size:self.position]
+    return self.data[self.position - size : self.position]
 
   def text(self) -> str:
     return self.take(self.number('<i')).decode('latin-1')
@@ -146,4 +155,5 @@ def strided(storage: np.ndarray, offset: int, shape: list[int], strides: list[in
   if 0 not in shape and last >= len(storage):
     raise ValueError(f'a tensor of shape {tuple(shape)} in a storage of {len(storage)} numbers')
   return np.lib.stride_tricks.as_strided(
-      storage[offset:], shape, [stride * storage.itemsize for stride in strides], writeable=False)
+    storage[offset:], shape, [stride * storage.itemsize for stride in strides], writeable=False
+  )

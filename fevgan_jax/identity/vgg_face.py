@@ -18,11 +18,11 @@ MEAN = (129.1863, 104.7624, 93.5940)  # RGB, of the training pictures (the autho
 
 # (name, channels) of the convolutions, by the resolution that they share.
 STAGES = (
-    (('conv1_1', 64), ('conv1_2', 64)),
-    (('conv2_1', 128), ('conv2_2', 128)),
-    (('conv3_1', 256), ('conv3_2', 256), ('conv3_3', 256)),
-    (('conv4_1', 512), ('conv4_2', 512), ('conv4_3', 512)),
-    (('conv5_1', 512), ('conv5_2', 512), ('conv5_3', 512)),
+  (('conv1_1', 64), ('conv1_2', 64)),
+  (('conv2_1', 128), ('conv2_2', 128)),
+  (('conv3_1', 256), ('conv3_2', 256), ('conv3_3', 256)),
+  (('conv4_1', 512), ('conv4_2', 512), ('conv4_3', 512)),
+  (('conv5_1', 512), ('conv5_2', 512), ('conv5_3', 512)),
 )
 
 

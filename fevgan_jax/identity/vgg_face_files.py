@@ -52,11 +52,21 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     else:
       raise ValueError('its first bytes are of no known format')
     return _params(weights)
-  except (ValueError, KeyError, IndexError, AttributeError, TypeError, OSError, zipfile.BadZipFile,
-          scipy.io.matlab.MatReadError) as error:
+  except (
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    OSError,
+    zipfile.BadZipFile,
+    scipy.io.matlab.MatReadError,
+  ) as error:
     reason = ' '.join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-    raise UserError(f"identity network 'vgg_face': cannot read '{path}': {reason}; expected one of "
-                    'vgg-face.mat, VGG_FACE.t7, vgg_face_dag.pth, the Keras .h5 files') from error
+    raise UserError(
+      f"identity network 'vgg_face': cannot read '{path}': {reason}; expected one of "
+      'vgg-face.mat, VGG_FACE.t7, vgg_face_dag.pth, the Keras .h5 files'
+    ) from error
 
 
 def _params(weights: Weights) -> dict[str, Any]:
@@ -68,10 +78,14 @@ def _params(weights: Weights) -> dict[str, Any]:
     kernel, bias = weights[name]
     expected = (3, 3, inputs, channels)
     if kernel.shape != expected or bias.size != channels:
-      raise ValueError(f"'{name}' has a kernel of {kernel.shape} and {bias.size} biases, expected "
-                       f'{expected} and {channels}')
-    params[name] = {'kernel': np.ascontiguousarray(kernel, np.float32),
-                    'bias': bias.reshape(channels).astype(np.float32)}
+      raise ValueError(
+        f"'{name}' has a kernel of {kernel.shape} and {bias.size} biases, expected "
+        f'{expected} and {channels}'
+      )
+    params[name] = {
+      'kernel': np.ascontiguousarray(kernel, np.float32),
+      'bias': bias.reshape(channels).astype(np.float32),
+    }
     inputs = channels
   return params
 
@@ -79,13 +93,16 @@ def _params(weights: Weights) -> dict[str, Any]:
 def _matconvnet(path: pathlib.Path) -> Weights:
   """`layers` or `net.layers`, cells of structs: `weights`, a cell, or `filters` and `biases`."""
   content = scipy.io.loadmat(
-      path, variable_names=['layers', 'net'], squeeze_me=True, struct_as_record=False)
+    path, variable_names=['layers', 'net'], squeeze_me=True, struct_as_record=False
+  )
   if not content.keys() & {'layers', 'net'}:
     raise ValueError("neither a variable 'layers' nor 'net'")
   layers = content['layers'] if 'layers' in content else content['net'].layers
   named = {layer.name: layer for layer in layers if layer.name in SHAPES}
-  return {name: tuple(layer.weights) if hasattr(layer, 'weights') else (layer.filters, layer.biases)
-          for name, layer in named.items()}
+  return {
+    name: tuple(layer.weights) if hasattr(layer, 'weights') else (layer.filters, layer.biases)
+    for name, layer in named.items()
+  }
 
 
 def _keras(path: pathlib.Path) -> Weights:
@@ -95,8 +112,9 @@ def _keras(path: pathlib.Path) -> Weights:
     names = _texts(root, 'layer_names')
     layers = (root[name] for name in names)
     pairs = ([layer[weight] for weight in _texts(layer, 'weight_names')] for layer in layers)
-    weights = _named((pair[0][()], pair[1][()]) for pair in pairs
-                     if len(pair) == 2 and pair[0].shape[:2] == (3, 3))
+    weights = _named(
+      (pair[0][()], pair[1][()]) for pair in pairs if len(pair) == 2 and pair[0].shape[:2] == (3, 3)
+    )
   return _from_bgr(weights) if 'conv1_1' in names else weights
 
 
@@ -109,17 +127,25 @@ def _pytorch(path: pathlib.Path) -> Weights:
   state = pytorch_file.read_state_dict(path)
   matches = (re.match(r'(.*)(conv\d_\d)\.weight$', key) for key in state)
   keys = {match[2]: match[1] + match[2] for match in matches if match}
-  return {name: (state[f'{key}.weight'].transpose(2, 3, 1, 0), state[f'{key}.bias'])
-          for name, key in keys.items()}
+  return {
+    name: (state[f'{key}.weight'].transpose(2, 3, 1, 0), state[f'{key}.bias'])
+    for name, key in keys.items()
+  }
 
 
 def _torch7(path: pathlib.Path) -> Weights:
   """The convolutions of an nn.Sequential; SpatialConvolutionMM keeps its kernels as matrices."""
-  layers = [module.fields for module in torch7_file.modules(torch7_file.read(path))
-            if 'SpatialConvolution' in module.name]
-  return _from_bgr(_named(
+  layers = [
+    module.fields
+    for module in torch7_file.modules(torch7_file.read(path))
+    if 'SpatialConvolution' in module.name
+  ]
+  return _from_bgr(
+    _named(
       (layer['weight'].reshape(len(layer['bias']), -1, 3, 3).transpose(2, 3, 1, 0), layer['bias'])
-      for layer in layers))
+      for layer in layers
+    )
+  )
 
 
 def _named(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Weights:
@@ -129,5 +155,7 @@ def _named(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Weights:
 
 def _from_bgr(weights: Weights) -> Weights:
   """Turns the input channels of the first kernel round."""
-  return {name: (kernel[:, :, ::-1] if name == 'conv1_1' else kernel, bias)
-          for name, (kernel, bias) in weights.items()}
+  return {
+    name: (kernel[:, :, ::-1] if name == 'conv1_1' else kernel, bias)
+    for name, (kernel, bias) in weights.items()
+  }

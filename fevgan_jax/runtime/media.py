@@ -54,8 +54,9 @@ def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
     raise UserError(f'{path}: cannot be read ({reason}): expected a JPEG or PNG file.') from None
   if not grey and len(image.getbands()) < 3 and image.mode not in ('P', 'PA'):
     raise UserError(
-        f'{path}: a picture without three colour channels (mode {image.mode}): expected RGB; '
-        'give a colour photograph.')
+      f'{path}: a picture without three colour channels (mode {image.mode}): expected RGB; '
+      'give a colour photograph.'
+    )
   if image.has_transparency_data:
     image = image.convert('RGBA')
     image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
@@ -71,12 +72,27 @@ def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
     UserError: the file is missing, is no video, or is damaged.
   """
   command = [
-      imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-nostdin', '-i', f'file:{path}',
-      '-map', '0:v:0', '-fps_mode', 'cfr', '-f', 'image2pipe', '-c:v', 'ppm', '-pix_fmt', 'rgb24',
-      '-']
+    imageio_ffmpeg.get_ffmpeg_exe(),
+    '-v',
+    'error',
+    '-nostdin',
+    '-i',
+    f'file:{path}',
+    '-map',
+    '0:v:0',
+    '-fps_mode',
+    'cfr',
+    '-f',
+    'image2pipe',
+    '-c:v',
+    'ppm',
+    '-pix_fmt',
+    'rgb24',
+    '-',
+  ]
   with (
-      tempfile.TemporaryFile() as complaints,
-      subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as ffmpeg,
+    tempfile.TemporaryFile() as complaints,
+    subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as ffmpeg,
   ):
     try:
       # Each frame is a header of three lines, 'P6', 'WIDTH HEIGHT' and '255', and its bytes.
@@ -92,7 +108,8 @@ def read_video(path: str | os.PathLike) -> Iterator[np.ndarray]:
       complaints.seek(0)
       reason = complaints.read().decode(errors='replace').strip().splitlines()[-1:]
       raise UserError(
-          f'{path}: cannot be read ({" ".join(reason) or "ffmpeg failed"}): expected a video file.')
+        f'{path}: cannot be read ({" ".join(reason) or "ffmpeg failed"}): expected a video file.'
+      )
 
 
 def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -111,13 +128,15 @@ def write_gif(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
   _check(clip, rank=4)
   clip = _enlarge(clip)
   palette = Image.fromarray(rearrange(clip, 't h w c -> (t h) w c')).quantize(
-      256, Image.Quantize.MEDIANCUT)
+    256, Image.Quantize.MEDIANCUT
+  )
   frames = [
-      Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in clip]
+    Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in clip
+  ]
   with replacing(path) as temporary:
     frames[0].save(
-        temporary, format='GIF', save_all=True, append_images=frames[1:], duration=1000 / fps,
-        loop=0)
+      temporary, format='GIF', save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0
+    )
 
 
 def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) -> None:
@@ -132,8 +151,11 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
   coded = ['-c:v', 'libx264', '-pix_fmt', 'yuv420p', '-crf', '16', '-movflags', '+faststart']
   with replacing(path) as temporary:
     subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *raw, *coded, temporary],
-        input=np.ascontiguousarray(clip).data, check=True, capture_output=True)
+      [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *raw, *coded, temporary],
+      input=np.ascontiguousarray(clip).data,
+      check=True,
+      capture_output=True,
+    )
 
 
 def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:
@@ -144,18 +166,24 @@ def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:
   file = io.BytesIO()
   durations = [round(1000 / fps)] * (len(frames) - 1) + [LAST_FRAME]
   frames[0].save(
-      file, format='WEBP', save_all=True, append_images=frames[1:], duration=durations, loop=0,
-      quality=85)
+    file,
+    format='WEBP',
+    save_all=True,
+    append_images=frames[1:],
+    duration=durations,
+    loop=0,
+    quality=85,
+  )
   return file.getvalue()
 
 
 def sheet(
-    clips: np.ndarray,
-    names: Sequence[str],
-    *,
-    inputs: np.ndarray | None = None,
-    columns: int = 8,
-    scale: int | None = None,
+  clips: np.ndarray,
+  names: Sequence[str],
+  *,
+  inputs: np.ndarray | None = None,
+  columns: int = 8,
+  scale: int | None = None,
 ) -> np.ndarray:
   """A contact sheet: one clip per row, evenly spaced frames from the first to the last.
 
@@ -178,7 +206,7 @@ def sheet(
 
 
 def grid(
-    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], *, scale: int | None = None
+  clips: np.ndarray, names: Sequence[str], titles: Sequence[str], *, scale: int | None = None
 ) -> np.ndarray:
   """Several clips that play side by side, as one clip for `write_gif` or `write_mp4`.
 
@@ -207,13 +235,14 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 
 def _page(
-    clips: np.ndarray, names: Sequence[str], titles: Sequence[str], scale: int | None
+  clips: np.ndarray, names: Sequence[str], titles: Sequence[str], scale: int | None
 ) -> np.ndarray:
   """Lays [rows, columns, time, height, width, 3] out on white, with names left and titles above."""
   _check(clips, rank=6)
   if clips.shape[:2] != (len(names), len(titles)):
     raise ValueError(
-        f'{clips.shape[:2]} clips, but {len(names)} names of rows and {len(titles)} of columns')
+      f'{clips.shape[:2]} clips, but {len(names)} names of rows and {len(titles)} of columns'
+    )
   scale = scale or max(1, CELL // max(clips.shape[3:5]))
   clips = repeat(clips, 'r c t h w rgb -> r c t (h y) (w x) rgb', y=scale, x=scale)
   rows, columns, _, height, width, _ = clips.shape
@@ -228,8 +257,7 @@ def _page(
   left = max(extent(name)[0] for name in names) + 2 * gap
   top = max(extent(title)[1] for title in ('Ag', *titles)) + 3 * gap
   width = max(width, *(extent(title)[0] + gap for title in titles))
-  page = Image.new(
-      'RGB', (left + columns * (width + gap), top + rows * (height + gap)), 'white')
+  page = Image.new('RGB', (left + columns * (width + gap), top + rows * (height + gap)), 'white')
   draw = ImageDraw.Draw(page)
   for row, name in enumerate(names):
     middle = top + row * (height + gap) + height // 2
@@ -243,7 +271,7 @@ def _page(
       clip = clips[row, column]
       y = top + row * (height + gap)
       x = left + column * (width + gap) + (width - clip.shape[2]) // 2
-      pages[:, y:y + height, x:x + clip.shape[2]] = clip
+      pages[:, y : y + height, x : x + clip.shape[2]] = clip
   return pages
 
 
@@ -253,11 +281,13 @@ def _enlarge(clip: np.ndarray) -> np.ndarray:
   factor = max(1, MOVIE_SIDE // max(height, width))
   size = (width * factor, height * factor)
   return np.stack(
-      [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in clip])
+    [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)) for frame in clip]
+  )
 
 
 def _check(array: np.ndarray, rank: int) -> None:
   """Pictures reach this module as bytes; floats would be written as noise."""
   if array.dtype != np.uint8 or array.ndim != rank or array.shape[-1] != 3 or array.size == 0:
     raise ValueError(
-        f'expected uint8 of rank {rank} with 3 channels last, not {array.dtype} {array.shape}')
+      f'expected uint8 of rank {rank} with 3 channels last, not {array.dtype} {array.shape}'
+    )

@@ -61,9 +61,7 @@ class Journal:
     if not self._steps:
       return
     now = time.monotonic()
-    means = {
-      name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]
-    }
+    means = {name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]}
     means['seconds_per_step'] = (now - self._time) / len(self._steps)
     self._time, self._steps = now, []
     self.write_scalars(self._last, means)

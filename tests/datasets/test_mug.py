@@ -20,13 +20,18 @@ from fevgan_jax.runtime.errors import UserError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 KEPT = {
-    ('001', 'anger', 'take000'), ('001', 'anger', 'take002nsg'), ('001', 'happiness', 'take000'),
-    ('002', 'anger', 'session0-take000'), ('002', 'anger', 'session1-take000'),
-    ('017', 'surprise', 'take002')}
+  ('001', 'anger', 'take000'),
+  ('001', 'anger', 'take002nsg'),
+  ('001', 'happiness', 'take000'),
+  ('002', 'anger', 'session0-take000'),
+  ('002', 'anger', 'session1-take000'),
+  ('017', 'surprise', 'take002'),
+}
 REFUSED = {
-    '001/anger/take003end: a take named "end", which other work leaves out too',
-    '001/fear/take000: a take of 11 frames, expected 40 at least',
-    '017/sadness/take000: a take of 0 frames, expected 40 at least'}
+  '001/anger/take003end: a take named "end", which other work leaves out too',
+  '001/fear/take000: a take of 11 frames, expected 40 at least',
+  '017/sadness/take000: a take of 0 frames, expected 40 at least',
+}
 
 
 @pytest.fixture(scope='module')
@@ -93,12 +98,12 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 def test_clips_are_aligned_and_end_at_the_apex(prepared):
   clips = scenes.table(prepared.as_data_source('train')) | scenes.table(
-      prepared.as_data_source('test'))
+    prepared.as_data_source('test')
+  )
   for (subject, label, take), video in clips.items():
     assert video.shape == (32, 64, 64, 3) and video.dtype == np.uint8
     faces, landmarks = scenes.performance(1_000_000 if subject == '017' else 0, label)
-    neutral, apex = (
-        scenes.crop.crop(faces[i], landmarks[i]).astype(float) for i in (0, -1))
+    neutral, apex = (scenes.crop.crop(faces[i], landmarks[i]).astype(float) for i in (0, -1))
     assert distance(video[0], neutral) < distance(video[0], apex), (subject, label, take)
     assert distance(video[-1], apex) < distance(video[-1], neutral), (subject, label, take)
 
@@ -122,9 +127,10 @@ def test_without_files_the_licence_is_explained(tmp_path):
 def test_the_public_split_is_42_and_10_people():
   test = scenes.builder('mug').PUBLIC_TEST
   public = (
-      '001 002 006 007 008 010 013 014 017 020 021 027 028 030 031 032 033 034 036 037 038 039 '
-      '040 042 043 044 045 046 048 049 052 055 060 061 062 063 064 065 066 070 071 072 073 074 '
-      '075 076 077 078 079 082 083 084').split()
+    '001 002 006 007 008 010 013 014 017 020 021 027 028 030 031 032 033 034 036 037 038 039 '
+    '040 042 043 044 045 046 048 049 052 055 060 061 062 063 064 065 066 070 071 072 073 074 '
+    '075 076 077 078 079 082 083 084'
+  ).split()
   assert len(set(test)) == 10 and len(set(public) - set(test)) == 42
 
 
@@ -135,22 +141,32 @@ def test_a_split_without_clips_is_told(tree, tmp_path):
   one = scenes.builder('mug').Builder(data_dir=tmp_path / 'tfds')
   with pytest.raises(UserError, match='nothing for the test split among the recordings of 2'):
     one.download_and_prepare(
-        file_format='array_record',
-        download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / 'manual'))
+      file_format='array_record',
+      download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / 'manual'),
+    )
   assert not one.data_path.exists()
 
 
 @pytest.fixture
 def run(config, tmp_path):
   """Starts main.py --mode prepare with another data_dir."""
+
   def start() -> subprocess.Popen:
     words = [
-        '--mode', 'prepare', '--config', str(ROOT / 'configs' / 'mug.py'),
-        f'--config.dataset.manual_dir={config.dataset.manual_dir}',
-        f'--config.dataset.data_dir={tmp_path}']
+      '--mode',
+      'prepare',
+      '--config',
+      str(ROOT / 'configs' / 'mug.py'),
+      f'--config.dataset.manual_dir={config.dataset.manual_dir}',
+      f'--config.dataset.data_dir={tmp_path}',
+    ]
     return subprocess.Popen(
-        [sys.executable, ROOT / 'main.py', *words], stderr=subprocess.PIPE, text=True,
-        env=os.environ | {'JAX_PLATFORMS': 'cpu'})
+      [sys.executable, ROOT / 'main.py', *words],
+      stderr=subprocess.PIPE,
+      text=True,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    )
+
   return start
 
 
@@ -191,8 +207,20 @@ for source in (tfds.builder_from_directory(folder).as_data_source('train'),
 assert not {'tensorflow', 'fevgan_jax', 'mug', 'datasets'} & set(sys.modules)
 """
   result = subprocess.run(
-      [sys.executable, '-I', '-W', 'ignore', '-c', code, prepared.data_path,
-       prepared.data_path.parents[2]], capture_output=True, text=True, cwd=tmp_path)
+    [
+      sys.executable,
+      '-I',
+      '-W',
+      'ignore',
+      '-c',
+      code,
+      prepared.data_path,
+      prepared.data_path.parents[2],
+    ],
+    capture_output=True,
+    text=True,
+    cwd=tmp_path,
+  )
   assert result.returncode == 0, result.stderr
   line = "5 (32, 64, 64, 3) uint8 ['label', 'subject', 'take', 'video']"
   assert result.stdout.splitlines() == [line, line]

@@ -14,7 +14,11 @@ from fevgan_jax.faces import builder
 from fevgan_jax.runtime.errors import UserError
 
 WRAPPERS = (
-    'OriginalImg', 'B_OriginalImg/OriginalImg', 'B_OriginalImg/B_OriginalImg/OriginalImg', '')
+  'OriginalImg',
+  'B_OriginalImg/OriginalImg',
+  'B_OriginalImg/B_OriginalImg/OriginalImg',
+  '',
+)
 # P003 is tested by the stated split, P001 and P002 are not.
 SEEDS = {'P001': 0, 'P002': 1, 'P003': 1_000_000}
 
@@ -56,10 +60,9 @@ def test_every_sequence_is_kept_or_refused(config):
   assert prepared.builder_config.name == 'vl_strong'
   splits = {name: scenes.table(prepared.as_data_source(name)) for name in ('train', 'test')}
   assert sorted(splits['train']) == [
-      (subject, label, 'vl_strong') for subject in ('P001', 'P002')
-      for label in ('anger', 'surprise')]
-  assert sorted(splits['test']) == [
-      ('P003', label, 'vl_strong') for label in ('anger', 'surprise')]
+    (subject, label, 'vl_strong') for subject in ('P001', 'P002') for label in ('anger', 'surprise')
+  ]
+  assert sorted(splits['test']) == [('P003', label, 'vl_strong') for label in ('anger', 'surprise')]
   report = (prepared.data_path / builder.REPORT).read_text()
   assert report.endswith('P001/fear/vl_strong: 4 frames, expected at least 5\n')
 

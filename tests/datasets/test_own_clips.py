@@ -48,11 +48,13 @@ def test_clips_of_any_form_are_kept_or_refused(config, caplog):
   assert 'hapiness: passed over, it is named after no expression: expected one of' in caplog.text
   assert 'notes.txt: passed over, it is neither a video nor a folder' in caplog.text
   train_split, test_split = (
-      scenes.table(prepared.as_data_source(name)) for name in ('train', 'test'))
-  assert sorted(train_split) == [
-      ('Anna', 'anger', 'take 1'), ('Anna', 'happiness', 'smile.mp4')]
+    scenes.table(prepared.as_data_source(name)) for name in ('train', 'test')
+  )
+  assert sorted(train_split) == [('Anna', 'anger', 'take 1'), ('Anna', 'happiness', 'smile.mp4')]
   assert sorted(test_split) == [
-      ('Zoë Müller', 'anger', 'take 1'), ('Zoë Müller', 'happiness', 'smile.mp4')]
+    ('Zoë Müller', 'anger', 'take 1'),
+    ('Zoë Müller', 'happiness', 'smile.mp4'),
+  ]
   report = (prepared.data_path / builder.REPORT).read_text(encoding='utf-8')
   refused = report.partition('\nrefused\n\n')[2].splitlines()
   assert len(refused) == 2 and 'broken.mov: cannot be read' in refused[0]

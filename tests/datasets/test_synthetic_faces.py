@@ -44,7 +44,8 @@ def still(who: person.Person, units: np.ndarray | None = None) -> expression.Tak
 
 def test_a_triangle_covers_the_pixels_whose_centres_it_holds():
   pixel, triangle, weights, depth = rasterise(
-      CORNERS, np.array([0., 8., 16.]), np.array([[0, 1, 2]]), 4)
+    CORNERS, np.array([0.0, 8.0, 16.0]), np.array([[0, 1, 2]]), 4
+  )
   # Centres (c + 0.5, r + 0.5) with c + r + 1 <= 4: four in the first row, then three, two and one.
   np.testing.assert_array_equal(pixel, [0, 1, 2, 3, 4, 5, 6, 8, 9, 12])
   assert (triangle == 0).all()
@@ -61,7 +62,7 @@ def test_triangles_that_face_away_are_left_out():
 
 
 def test_the_nearer_triangle_wins_whatever_the_order():
-  points, depth = np.concatenate([CORNERS, CORNERS]), np.array([1., 1, 1, 2, 2, 2])
+  points, depth = np.concatenate([CORNERS, CORNERS]), np.array([1.0, 1, 1, 2, 2, 2])
   for triangles, nearer in (([[0, 1, 2], [3, 4, 5]], 1), ([[3, 4, 5], [0, 1, 2]], 0)):
     _, triangle, _, z = rasterise(points, depth, np.array(triangles), 4)
     assert (triangle == nearer).all() and (z == 2).all()
@@ -157,7 +158,8 @@ def test_every_displacement_is_in_the_asset():
 def test_minimum_jerk():
   # 0.5^3 (10 - 7.5 + 1.5) = 0.5; 0.25^3 (10 - 3.75 + 0.375) = 0.103515625.
   np.testing.assert_allclose(
-      expression.minimum_jerk(np.array([-1, 0, 0.25, 0.5, 1, 2])), [0, 0, 0.103515625, 0.5, 1, 1])
+    expression.minimum_jerk(np.array([-1, 0, 0.25, 0.5, 1, 2])), [0, 0, 0.103515625, 0.5, 1, 1]
+  )
 
 
 @pytest.mark.parametrize('label', expression.LABELS)
@@ -232,10 +234,11 @@ def test_expressions_move_what_they_should(people):
 
 def test_spherical_harmonics_are_orthonormal():
   i = np.arange(2000) + 0.5  # the mean over a Fibonacci sphere, times its surface
-  polar, turn = np.arccos(1 - i / 1000), np.pi * (1 + 5 ** 0.5) * i
+  polar, turn = np.arccos(1 - i / 1000), np.pi * (1 + 5**0.5) * i
   ring = np.sin(polar)
   values = lighting.spherical_harmonics(
-      np.stack([np.cos(turn) * ring, np.sin(turn) * ring, np.cos(polar)], 1))
+    np.stack([np.cos(turn) * ring, np.sin(turn) * ring, np.cos(polar)], 1)
+  )
   np.testing.assert_allclose(values.T @ values * (4 * np.pi / 2000), np.eye(9), atol=2e-3)
 
 
@@ -259,7 +262,8 @@ def test_bytes_do_not_depend_on_the_number_of_processes():
 
 def test_a_prepared_set_reads_back(tmp_path):
   config = builder_module.Config(
-      name='mini', train_people=1, test_people=1, takes=2, size=32, frames=3, processes=1)
+    name='mini', train_people=1, test_people=1, takes=2, size=32, frames=3, processes=1
+  )
   builder = builder_module.Builder(data_dir=tmp_path, config=config)
   builder.download_and_prepare(file_format='array_record')
   assert builder.info.features['label'].names == list(expression.LABELS)
@@ -289,12 +293,15 @@ def test_configs_share_no_person_between_splits():
   assert builder_module.Builder.BUILDER_CONFIGS[0].name == 'quick'
 
 
-@pytest.mark.parametrize('field, value, message', [
+@pytest.mark.parametrize(
+  'field, value, message',
+  [
     ('train_people', 1_000_001, 'train_people is 1000001, expected at most 1000000'),
     ('test_people', 0, 'test_people is 0, expected at least 1'),
     ('frames', 1, 'frames is 1, expected at least 2'),
     ('strengths', (1, 0.5), 'strengths is .1, 0.5., expected two numbers'),
-])
+  ],
+)
 def test_impossible_configs_say_why(field, value, message):
   with pytest.raises(ValueError, match=message):
     builder_module.Config(name='wrong', **{'train_people': 1, 'test_people': 1, field: value})

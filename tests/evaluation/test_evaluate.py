@@ -26,9 +26,7 @@ def test_what_it_says_of_itself(run, result, config):
   # One person: no other one to compare with, and no interval.
   assert set(result['mean']) == {'generated', 'real', 'still', 'other_label'}
   assert result['face_network_auc'] is None
-  assert all(
-    entry['interval'] is None for row in result['mean'].values() for entry in row.values()
-  )
+  assert all(entry['interval'] is None for row in result['mean'].values() for entry in row.values())
   assert media.read_image(run[0] / 'samples' / 'test_apex.png').std() > 0
 
 

@@ -43,8 +43,8 @@ def test_the_template_is_symmetric_and_inside_the_frame():
 
 
 def test_inside_a_triangle_either_way_round():
-  triangle = np.array([[0., 0.], [4., 0.], [0., 4.]])
-  points = np.array([[1., 1.], [3., 3.], [-1., 1.], [2., 2.]])  # the last on an edge
+  triangle = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+  points = np.array([[1.0, 1.0], [3.0, 3.0], [-1.0, 1.0], [2.0, 2.0]])  # the last on an edge
   for polygon in (triangle, triangle[::-1]):
     assert crop.inside(polygon, points).tolist() == [True, False, False, True]
 
@@ -66,7 +66,7 @@ def test_black_outside_the_hull_and_the_picture_inside():
   # Every feature is kept: at least two pixels around brows, eyes, nose and mouth.
   for point in crop.TEMPLATE[17:]:
     column, row = point.astype(int)
-    assert mask[row - 2:row + 3, column - 2:column + 3].min() == 255
+    assert mask[row - 2 : row + 3, column - 2 : column + 3].min() == 255
 
 
 def test_each_pixel_is_the_mean_of_its_area():

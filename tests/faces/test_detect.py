@@ -26,11 +26,11 @@ def test_landmarks_lie_on_the_face(photograph, points):
   # Read off the enlarged photograph by eye.
   assert points.shape == (68, 2)
   for found, place in (
-      (points[36:42].mean(0), (203.5, 101)),  # the pupil at the left in the picture
-      (points[42:48].mean(0), (247, 103.5)),
-      (points[48], (203, 140)),  # the mouth's corners
-      (points[54], (244.5, 141)),
-      (points[8], (225, 178)),  # the chin
+    (points[36:42].mean(0), (203.5, 101)),  # the pupil at the left in the picture
+    (points[42:48].mean(0), (247, 103.5)),
+    (points[48], (203, 140)),  # the mouth's corners
+    (points[54], (244.5, 141)),
+    (points[8], (225, 178)),  # the chin
   ):
     np.testing.assert_allclose(found, place, atol=5)
 
@@ -39,8 +39,11 @@ def test_landmarks_lie_on_the_face(photograph, points):
 def test_the_crop_does_not_depend_on_how_the_camera_was_held(photograph, points, degrees, scale):
   face = crop.crop(photograph, points)
   side = round(512 * scale)
-  turned = np.asarray(Image.fromarray(photograph).resize(
-      (side, side), Image.Resampling.LANCZOS).rotate(degrees, Image.Resampling.BICUBIC))
+  turned = np.asarray(
+    Image.fromarray(photograph)
+    .resize((side, side), Image.Resampling.LANCZOS)
+    .rotate(degrees, Image.Resampling.BICUBIC)
+  )
   again = crop.crop(turned, detect.landmarks(turned))
   assert np.abs(again - face.astype(float)).mean() < 2  # grey levels; one pixel off it is 5
 
@@ -49,7 +52,8 @@ def test_a_small_face_in_a_large_picture_is_found(photograph):
   large = np.full([1500, 2000, 3], 90, np.uint8)
   large[900:1412, 300:812] = photograph  # 88 pixels of 2000: too few after the first reduction
   np.testing.assert_allclose(
-      detect.landmarks(large), detect.landmarks(photograph) + (300, 900), atol=3)
+    detect.landmarks(large), detect.landmarks(photograph) + (300, 900), atol=3
+  )
 
 
 def test_the_largest_of_several_faces_is_used_and_said(photograph, points, caplog):
@@ -82,12 +86,14 @@ def test_face_of_a_file(tmp_path, photograph, points, caplog):
   np.testing.assert_array_equal(face, crop.crop(photograph, points, 32))
   # She shows her teeth, and nothing else is to be said about a good photograph.
   assert [record.message.partition(': ')[2] for record in caplog.records] == [
-      'the mouth is open: expected a neutral face, with which every clip begins; the result will '
-      'be less like the person.']
+    'the mouth is open: expected a neutral face, with which every clip begins; the result will '
+    'be less like the person.'
+  ]
 
 
 @pytest.mark.parametrize(
-    ('label', 'mouth'), [(None, ''), ('surprise', 'is open'), ('happiness', '(is open|smiles)')])
+  ('label', 'mouth'), [(None, ''), ('surprise', 'is open'), ('happiness', '(is open|smiles)')]
+)
 def test_a_mouth_that_is_not_neutral_is_noticed(label, mouth):
   for seed in (1_000_000, 1_000_001, 1_000_002):
     faces, landmarks = scenes.performance(seed, label, 2)

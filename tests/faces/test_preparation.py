@@ -50,9 +50,13 @@ def test_report_counts_by_split_subject_and_label():
 
   clip = pathlib.Path('a.npy')
   splits = {
-      'train': [(recording('001', 'anger', 'a'), clip), (recording('001', 'anger', 'b'), 'dark'),
-                (recording('002', 'fear', 'c'), clip)],
-      'test': [(recording('003', 'surprise', 'd'), clip)]}
+    'train': [
+      (recording('001', 'anger', 'a'), clip),
+      (recording('001', 'anger', 'b'), 'dark'),
+      (recording('002', 'fear', 'c'), clip),
+    ],
+    'test': [(recording('003', 'surprise', 'd'), clip)],
+  }
   assert preparation.refusals(splits) == ['001/anger/b: dark']
   rows = [line.split() for line in preparation.report(splits).splitlines()]
   assert ['train', 'clips', '1', '0', '1', '0', '0', '0', '2'] in rows

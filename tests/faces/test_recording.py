@@ -50,13 +50,14 @@ def test_the_first_half_ends_at_the_middle(tmp_path, files):
   recorded = of(tmp_path, there_and_back, first_half=True)
   assert len(list(recording.pictures(recorded))) == 9
   np.testing.assert_array_equal(
-      recording.clip(recorded, 4), recording.clip(of(tmp_path, there_and_back[:9]), 4))
+    recording.clip(recorded, 4), recording.clip(of(tmp_path, there_and_back[:9]), 4)
+  )
   assert [recording.half(count) for count in (1, 2, 3, 4)] == [1, 1, 2, 2]
 
 
 def test_unreadable_frames_are_bridged(tmp_path, files):
   damaged = [*files]
-  damaged[3] = files[3][:len(files[3]) // 2]
+  damaged[3] = files[3][: len(files[3]) // 2]
   damaged[6] = b''
   whole = recording.clip(of(tmp_path / 'whole', files), 9)
   bridged = recording.clip(of(tmp_path / 'damaged', damaged), 9)
@@ -78,17 +79,21 @@ def refusals(files: list[bytes]) -> dict[str, list[bytes]]:
   wall = scenes.jpeg(np.full((240, 320, 3), 90, np.uint8))
   grey = [scenes.jpeg(np.asarray(Image.fromarray(decoded(file)).convert('L'))) for file in files]
   tiny = [
-      scenes.jpeg(np.pad(decoded(file)[::6, ::6], ((60, 60), (60, 60), (0, 0)), 'edge'))
-      for file in files]
+    scenes.jpeg(np.pad(decoded(file)[::6, ::6], ((60, 60), (60, 60), (0, 0)), 'edge'))
+    for file in files
+  ]
   return {
-      '0 frames, expected at least 5': [],
-      '1 frames, expected at least 5': files[:1],
-      '3 of 9 frames cannot be read, such as .*1.jpeg: cannot be read .*truncated': [
-          files[0], *(file[:2000] for file in files[1:4]), *files[4:]],
-      '3 of 9 frames cannot be read, such as .*0.jpeg: not a picture': [b'', b'', b'', *files[3:]],
-      '9 of 9 .* without three colour channels': grey,
-      'a face in 4 of 9 frames, expected at least half': [*files[:4], *[wall] * 5],
-      'the face is too small: enlarged [2-9].* times to fill 64 pixels|a face in 0 of 9': tiny,
+    '0 frames, expected at least 5': [],
+    '1 frames, expected at least 5': files[:1],
+    '3 of 9 frames cannot be read, such as .*1.jpeg: cannot be read .*truncated': [
+      files[0],
+      *(file[:2000] for file in files[1:4]),
+      *files[4:],
+    ],
+    '3 of 9 frames cannot be read, such as .*0.jpeg: not a picture': [b'', b'', b'', *files[3:]],
+    '9 of 9 .* without three colour channels': grey,
+    'a face in 4 of 9 frames, expected at least half': [*files[:4], *[wall] * 5],
+    'the face is too small: enlarged [2-9].* times to fill 64 pixels|a face in 0 of 9': tiny,
   }
 
 
@@ -111,8 +116,20 @@ def test_a_video_is_read_upright(tmp_path, files):
   pictures = np.stack([decoded(file) for file in files])
   media.write_mp4(path.with_name('sideways.mp4'), pictures.transpose(0, 2, 1, 3)[:, ::-1])
   subprocess.run(
-      [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', '-display_rotation', '-90', '-i',
-       path.with_name('sideways.mp4'), '-c', 'copy', path], check=True)
+    [
+      imageio_ffmpeg.get_ffmpeg_exe(),
+      '-v',
+      'error',
+      '-display_rotation',
+      '-90',
+      '-i',
+      path.with_name('sideways.mp4'),
+      '-c',
+      'copy',
+      path,
+    ],
+    check=True,
+  )
   read = list(media.read_video(path))
   assert len(read) == 9 and read[0].shape == (240, 320, 3)
   assert np.abs(read[-1] - pictures[-1].astype(float)).mean() < 4

@@ -9,14 +9,14 @@ def test_gaps_are_crossed_in_a_straight_line_and_held_at_the_ends():
   # x grows by 3 a frame where it is known, at times 1, 2, 4 and 5; far from ends and bends a
   # symmetric smoothing leaves a straight line alone.
   times = np.arange(24)
-  known = [None if time in (0, 11, 12, 23) else np.full((68, 2), 3. * time) for time in times]
+  known = [None if time in (0, 11, 12, 23) else np.full((68, 2), 3.0 * time) for time in times]
   result = track.steady(known, times)
   np.testing.assert_allclose(result[5:19, 0, 0], 3 * times[5:19], atol=1e-6)
   assert 3 < result[0, 0, 0] < 6 and 63 < result[-1, 0, 0] < 66
 
 
 def test_times_count_where_frames_are_missing():
-  points = [np.full((68, 2), 10. * time) for time in range(20)]
+  points = [np.full((68, 2), 10.0 * time) for time in range(20)]
   del points[8:12]
   points[8 - 1] = None  # frame 7 shows no face; its neighbours are 6 and 12
   times = [*range(8), *range(12, 20)]
@@ -65,7 +65,7 @@ def test_a_frame_without_a_face_is_none_and_the_next_is_found():
   wall = np.full_like(image, 90)
   found = [tracker(picture) for picture in (wall, image, wall, np.roll(image, 40, axis=1))]
   assert found[0] is None and found[2] is None
-  np.testing.assert_allclose(found[3] - found[1], np.tile([40., 0.], (68, 1)), atol=6)
+  np.testing.assert_allclose(found[3] - found[1], np.tile([40.0, 0.0], (68, 1)), atol=6)
   assert detect.faces(wall) == []
 
 
@@ -73,7 +73,8 @@ def test_a_clip_without_a_face_is_not_searched_thoroughly_for_ever(monkeypatch):
   searched = []
   faces = detect.faces
   monkeypatch.setattr(
-      detect, 'faces', lambda image, searches: searched.append(*searches) or faces(image, searches))
+    detect, 'faces', lambda image, searches: searched.append(*searches) or faces(image, searches)
+  )
   tracker = track.Tracker()
   for _ in range(5):
     assert tracker(np.full((60, 80, 3), 90, np.uint8)) is None

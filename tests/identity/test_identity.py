@@ -23,7 +23,7 @@ def encoder():
 def photograph():
   """A real face, and dlib's landmarks on it."""
   image = skimage.data.astronaut()
-  face, = dlib.get_frontal_face_detector()(image)
+  (face,) = dlib.get_frontal_face_detector()(image)
   models = dlib_file.installed_file().parent
   predictor = dlib.shape_predictor(str(models / 'shape_predictor_68_face_landmarks.dat'))
   return image, predictor(image, face)
@@ -49,7 +49,8 @@ def vgg_params():
 def test_descriptor_is_dlibs_own(encoder, photograph):
   chip = dlib.get_face_chip(*photograph, size=150, padding=0.25)
   expected = dlib.face_recognition_model_v1(
-      str(dlib_file.installed_file())).compute_face_descriptor(chip)
+    str(dlib_file.installed_file())
+  ).compute_face_descriptor(chip)
   descriptor = dlib_resnet.descriptor(encoder[1], chip[None].astype(np.float32))
   np.testing.assert_allclose(descriptor[0], expected, atol=1e-5)
 
@@ -81,12 +82,14 @@ def test_chip_samples_where_dlib_does(side):
   # chip's resolution. Bilinear interpolation of a plane is exact.
   scale = 150 / dlib_resnet.CHIP_SIDE
   plane = lambda size, unit: np.add.outer(  # noqa: E731
-      (np.arange(size) + 0.5) / unit, 2 * (np.arange(size) + 0.5) / unit).astype(np.float32)
+    (np.arange(size) + 0.5) / unit, 2 * (np.arange(size) + 0.5) / unit
+  ).astype(np.float32)
   x, y = (scale * value - 0.5 for value in dlib_resnet.CHIP_CENTRE)  # dlib centres pixel 0 at 0
   box = dlib.drectangle(x - 74.5, y - 74.5, x + 74.5, y + 74.5)
   angle = 1e-9  # without any, dlib rounds the box to whole pixels
   expected = dlib.extract_image_chip(
-      plane(190, scale), dlib.chip_details(box, dlib.chip_dims(150, 150), angle))
+    plane(190, scale), dlib.chip_details(box, dlib.chip_dims(150, 150), angle)
+  )
   image = np.repeat(plane(side, side / 64)[None, ..., None], 3, -1) / np.float32(127.5) - 1
   chip = dlib_resnet.to_chip(image)
   assert chip.shape == (1, 150, 150, 3)
@@ -101,8 +104,9 @@ def test_chip_is_black_outside_the_crop():
 
 @pytest.mark.parametrize('network', identity.NETWORKS)
 def test_features_have_scale_one_in_every_picture(network, encoder, crop, vgg_params):
-  apply, params, blocks = ((encoder[0].apply, encoder[1], 1) if network == 'dlib'
-                           else (identity._vgg_face, vgg_params, 2))
+  apply, params, blocks = (
+    (encoder[0].apply, encoder[1], 1) if network == 'dlib' else (identity._vgg_face, vgg_params, 2)
+  )
   images = jnp.concatenate([crop, crop * 0.1, -jnp.ones_like(crop)])
   features = jax.jit(apply)(params, images)
   channels = dlib_resnet.CHANNELS if network == 'dlib' else vgg_face.CHANNELS
@@ -122,8 +126,11 @@ def test_unit_rms_of_nothing_is_nothing():
 @pytest.mark.parametrize('network', identity.NETWORKS)
 def test_a_larger_crop_has_almost_the_same_features(network, encoder, photograph, crop, vgg_params):
   # Correlation is 0.87 (dlib) and 0.96 (random weights) with those of the crop upside down.
-  apply, params, least = ((encoder[0].apply, encoder[1], 0.98) if network == 'dlib'
-                          else (identity._vgg_face, vgg_params, 0.999))
+  apply, params, least = (
+    (encoder[0].apply, encoder[1], 0.98)
+    if network == 'dlib'
+    else (identity._vgg_face, vgg_params, 0.999)
+  )
   one, other = apply(params, crop), apply(params, cropped(photograph, 128))
   assert other.shape == one.shape
   assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > least
@@ -131,8 +138,9 @@ def test_a_larger_crop_has_almost_the_same_features(network, encoder, photograph
 
 @pytest.mark.parametrize('network', identity.NETWORKS)
 def test_gradient_reaches_the_pixels(network, encoder, crop, vgg_params):
-  apply, params = ((encoder[0].apply, encoder[1]) if network == 'dlib'
-                   else (identity._vgg_face, vgg_params))
+  apply, params = (
+    (encoder[0].apply, encoder[1]) if network == 'dlib' else (identity._vgg_face, vgg_params)
+  )
   image = crop + 0.2 * jax.random.normal(jax.random.key(1), crop.shape)  # no ties among maxima
   weights = jax.random.normal(jax.random.key(0), jax.eval_shape(apply, params, image).shape)
   loss = jax.jit(jax.value_and_grad(lambda image: (weights * apply(params, image)).mean()))
@@ -151,7 +159,8 @@ def test_vgg_face_is_thirteen_convolutions(crop, vgg_params):
     for layer in range(1, 3 if stage < 3 else 4):
       kernel, bias = (vgg_params[f'conv{stage}_{layer}'][key] for key in ('kernel', 'bias'))
       windows = np.lib.stride_tricks.sliding_window_view(
-          np.pad(x, ((1, 1), (1, 1), (0, 0))).astype(np.float32), (3, 3), (0, 1))
+        np.pad(x, ((1, 1), (1, 1), (0, 0))).astype(np.float32), (3, 3), (0, 1)
+      )
       x = np.maximum(np.tensordot(windows, kernel, ((3, 4, 2), (0, 1, 2))) + bias, 0)
     if stage < 5:
       x = pool4 = np.maximum.reduce([x[i::2, j::2] for i in (0, 1) for j in (0, 1)])
@@ -159,7 +168,9 @@ def test_vgg_face_is_thirteen_convolutions(crop, vgg_params):
     np.testing.assert_allclose(block[0], expected, rtol=1e-3, atol=1e-3 * expected.max())
 
 
-@pytest.mark.parametrize('arguments, words', [
+@pytest.mark.parametrize(
+  'arguments, words',
+  [
     (('facenet',), ["'facenet'", 'dlib, vgg_face']),
     (('dlib', '/nowhere/weights.dat'), ["'/nowhere/weights.dat'", 'dlib']),
     (('vgg_face',), ['no weight file', 'README']),
@@ -167,7 +178,8 @@ def test_vgg_face_is_thirteen_convolutions(crop, vgg_params):
     (('dlib', __file__), [__file__, 'dlib_face_recognition_resnet_model_v1.dat']),
     (('vgg_face', __file__), [__file__, 'VGG_FACE.t7']),
     (('vgg_face', str(dlib_file.installed_file())), ['no known format']),
-])
+  ],
+)
 def test_wrong_weights_are_told_in_one_line(arguments, words):
   with pytest.raises(UserError) as caught:
     identity.load(*arguments)

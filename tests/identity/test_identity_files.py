@@ -15,14 +15,14 @@ from fevgan_jax.identity import pytorch_file, torch7_file
 from fevgan_jax.runtime.errors import UserError
 
 LAYOUTS = {
-    'vgg-face.mat': weight_files.matconvnet,
-    'vgg_face.mat': weight_files.matconvnet_old,
-    'rcmalli_vggface_tf_vgg16.h5': weight_files.keras,
-    'vgg_face_weights.h5': weight_files.keras_numbered,
-    'VGG_FACE.t7': weight_files.torch7,
-    'of_rank_4.t7': lambda *args: weight_files.torch7(*args, matrices=False, long='<i'),
-    'vgg_face_dag.pth': weight_files.pytorch_legacy,
-    'zipped.pth': weight_files.pytorch,
+  'vgg-face.mat': weight_files.matconvnet,
+  'vgg_face.mat': weight_files.matconvnet_old,
+  'rcmalli_vggface_tf_vgg16.h5': weight_files.keras,
+  'vgg_face_weights.h5': weight_files.keras_numbered,
+  'VGG_FACE.t7': weight_files.torch7,
+  'of_rank_4.t7': lambda *args: weight_files.torch7(*args, matrices=False, long='<i'),
+  'vgg_face_dag.pth': weight_files.pytorch_legacy,
+  'zipped.pth': weight_files.pytorch,
 }
 
 
@@ -84,10 +84,17 @@ def test_code_in_a_pickle_is_refused_and_not_run(layout, tmp_path):
   assert trace.exists()
 
 
-@pytest.mark.parametrize('module, name', [
-    ('builtins', 'eval'), ('torch', 'load'), ('torch._utils', '__builtins__'), ('numpy', 'load'),
-    ('collections', 'OrderedDict.__init__'), ('fevgan_jax.identity.pytorch_file', 'pathlib'),
-])
+@pytest.mark.parametrize(
+  'module, name',
+  [
+    ('builtins', 'eval'),
+    ('torch', 'load'),
+    ('torch._utils', '__builtins__'),
+    ('numpy', 'load'),
+    ('collections', 'OrderedDict.__init__'),
+    ('fevgan_jax.identity.pytorch_file', 'pathlib'),
+  ],
+)
 def test_unpickler_knows_no_other_name(module, name):
   with pytest.raises(pickle.UnpicklingError, match='no state dict needs'):
     pytorch_file._Unpickler(io.BytesIO()).find_class(module, name)
@@ -100,22 +107,35 @@ def test_function_in_a_torch7_file_is_refused(tmp_path):
     identity.load('vgg_face', str(path))
 
 
-@pytest.mark.parametrize('weights, words', [
+@pytest.mark.parametrize(
+  'weights, words',
+  [
     ({'conv1_1': (3, 3, 3, 64)}, "no layer 'conv1_2'"),
-    ({'conv1_1': (5, 5, 3, 64)}, r"'conv1_1' has a kernel of \(5, 5, 3, 64\) and 64 biases, "
-                                 r'expected \(3, 3, 3, 64\) and 64'),
+    (
+      {'conv1_1': (5, 5, 3, 64)},
+      r"'conv1_1' has a kernel of \(5, 5, 3, 64\) and 64 biases, "
+      r'expected \(3, 3, 3, 64\) and 64',
+    ),
     ({'features': (3, 3, 3, 64)}, "no layer 'conv1_1'"),
-])
+  ],
+)
 def test_another_network_is_told(weights, words, tmp_path):
   path = tmp_path / 'other.pth'
-  weight_files.pytorch(path, {name: (np.zeros(shape, np.float32), np.zeros(64, np.float32))
-                              for name, shape in weights.items()})
+  weight_files.pytorch(
+    path,
+    {
+      name: (np.zeros(shape, np.float32), np.zeros(64, np.float32))
+      for name, shape in weights.items()
+    },
+  )
   with pytest.raises(UserError, match=words):
     identity.load('vgg_face', str(path))
 
 
-@pytest.mark.parametrize('offset, shape, strides', [
-    (0, [5], [1]), (-1, [2], [1]), (2, [2, 2], [2, 1]), (0, [2, -1], [1, 1]), (0, [2], [10**12])])
+@pytest.mark.parametrize(
+  'offset, shape, strides',
+  [(0, [5], [1]), (-1, [2], [1]), (2, [2, 2], [2, 1]), (0, [2, -1], [1, 1]), (0, [2], [10**12])],
+)
 def test_tensor_that_leaves_its_storage_is_refused(offset, shape, strides):
   with pytest.raises(ValueError):
     torch7_file.strided(np.zeros(4, np.float32), offset, shape, strides)

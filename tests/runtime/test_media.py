@@ -73,10 +73,10 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
   media.write_png(tmp_path / 'whole.png', noise)
   (tmp_path / 'half.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:5000])
   for name, reason in {
-      'missing.png': r'cannot be read \(No such file or directory\)',
-      'notes.png': 'not a picture',
-      'half.png': r'cannot be read \(image file is truncated.*\)',
-      '.': r'cannot be read \(Is a directory\)',
+    'missing.png': r'cannot be read \(No such file or directory\)',
+    'notes.png': 'not a picture',
+    'half.png': r'cannot be read \(image file is truncated.*\)',
+    '.': r'cannot be read \(Is a directory\)',
   }.items():
     with pytest.raises(UserError, match=f'{reason}: expected a JPEG or PNG') as error:
       media.read_image(tmp_path / name)
@@ -109,7 +109,7 @@ def test_mp4_of_odd_sides_is_padded(tmp_path):
   media.write_mp4(tmp_path / 'a.mp4', grey, fps=10)
   report, frames = read_mp4(tmp_path / 'a.mp4', 202, 304)
   assert '304x202' in report and '10 fps' in report and len(frames) == 2
-  assert np.abs(frames - 120.).max() < 3
+  assert np.abs(frames - 120.0).max() < 3
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -154,11 +154,14 @@ def test_grid_plays_clips_side_by_side(clip):
   windows = np.lib.stride_tricks.sliding_window_view(page[2], inverse[2].shape).squeeze(2)
   corner = inverse[2, 0, 0]
   candidates = np.argwhere((page[2] == corner).all(-1))
-  found = [(y, x) for y, x in candidates if y < len(windows) and x < windows.shape[1]
-           and (windows[y, x] == inverse[2]).all()]
+  found = [
+    (y, x)
+    for y, x in candidates
+    if y < len(windows) and x < windows.shape[1] and (windows[y, x] == inverse[2]).all()
+  ]
   assert len(found) == 1
-  (y, x), = found
-  np.testing.assert_array_equal(page[:, y:y + 60, x:x + 84], inverse)
+  ((y, x),) = found
+  np.testing.assert_array_equal(page[:, y : y + 60, x : x + 84], inverse)
 
 
 def test_names_must_fit_the_clips(clip):

@@ -62,5 +62,3 @@ def wait_for_line(workdir: pathlib.Path, number: int, process: subprocess.Popen)
       return
     assert process.poll() is None, process.communicate()
     time.sleep(0.02)
-
-

@@ -29,7 +29,7 @@ OULU = (240, 320, 0.7, (80, 30))
 
 @functools.cache
 def performance(
-    seed: int, label: str | None, frames: int = 6, side: int = SIDE
+  seed: int, label: str | None, frames: int = 6, side: int = SIDE
 ) -> tuple[np.ndarray, np.ndarray]:
   """Faces uint8 [frames, side, side, 3] and landmarks, from neutral to the apex; None: neutral."""
   who = person.draw(seed)
@@ -41,12 +41,12 @@ def performance(
 
 
 def photograph(
-    face: np.ndarray,
-    landmarks: np.ndarray,
-    camera: tuple = MUG,
-    shift: tuple[float, float] = (0, 0),
-    noise: float = 3,
-    rng: np.random.Generator | None = None,
+  face: np.ndarray,
+  landmarks: np.ndarray,
+  camera: tuple = MUG,
+  shift: tuple[float, float] = (0, 0),
+  noise: float = 3,
+  rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """A face before a blue wall, with a camera's noise: uint8 [height, width, 3], and landmarks."""
   height, width, scale, place = camera
@@ -54,11 +54,14 @@ def photograph(
   inverse = (1 / scale, 0, -x / scale, 0, 1 / scale, -y / scale)
   mask = Image.new('L', face.shape[1::-1])
   ImageDraw.Draw(mask).polygon(
-      [tuple(corner) for corner in crop.hull(landmarks, len(face))], fill=255)
+    [tuple(corner) for corner in crop.hull(landmarks, len(face))], fill=255
+  )
 
   def placed(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.transform(
-        (width, height), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR), np.float32)
+    return np.asarray(
+      image.transform((width, height), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR),
+      np.float32,
+    )
 
   wall = np.full((height, width, 3), (50, 80, 150), np.float32)
   wall += np.linspace(0, 30, width, dtype=np.float32)[:, None]
@@ -80,12 +83,13 @@ def frames(seed: int, label: str | None, camera: tuple = MUG, count: int = 6) ->
   """A performance as JPEG files; the head drifts by a few pixels."""
   faces, landmarks = performance(seed, label, count)
   return [
-      jpeg(photograph(face, points, camera, (2.5 * i, -1.5 * i))[0])
-      for i, (face, points) in enumerate(zip(faces, landmarks))]
+    jpeg(photograph(face, points, camera, (2.5 * i, -1.5 * i))[0])
+    for i, (face, points) in enumerate(zip(faces, landmarks))
+  ]
 
 
 def write(
-    folder: pathlib.Path, names: Sequence[str], files: Sequence[bytes], back: bool = False
+  folder: pathlib.Path, names: Sequence[str], files: Sequence[bytes], back: bool = False
 ) -> None:
   """Spreads the files evenly over `names`, in their order, and back again for `back`; repetitions
   are links."""
@@ -125,5 +129,6 @@ def config_of(module, manual_dir: pathlib.Path, data_dir: pathlib.Path):
 def table(source) -> dict[tuple[str, str, str], np.ndarray]:
   """A prepared split: videos by subject, label and take."""
   return {
-      (clip['subject'].decode(), EXPRESSIONS[clip['label']], clip['take'].decode()): clip['video']
-      for clip in source}
+    (clip['subject'].decode(), EXPRESSIONS[clip['label']], clip['take'].decode()): clip['video']
+    for clip in source
+  }

@@ -22,7 +22,7 @@ def random():
   rng, weights, inputs = np.random.default_rng(0), {}, 3
   for stage in vgg_face.STAGES:
     for name, channels in stage:
-      kernel = rng.standard_normal((3, 3, inputs, channels), np.float32) * (2 / (9 * inputs))**0.5
+      kernel = rng.standard_normal((3, 3, inputs, channels), np.float32) * (2 / (9 * inputs)) ** 0.5
       weights[name] = kernel, rng.standard_normal(channels, np.float32)
       inputs = channels
   return weights
@@ -30,8 +30,10 @@ def random():
 
 def _bgr(weights):
   """Kernels as Caffe has them: the first one expects blue, green, red."""
-  return {name: (kernel[:, :, ::-1] if name == 'conv1_1' else kernel, bias)
-          for name, (kernel, bias) in weights.items()}
+  return {
+    name: (kernel[:, :, ::-1] if name == 'conv1_1' else kernel, bias)
+    for name, (kernel, bias) in weights.items()
+  }
 
 
 def matconvnet(path, weights):
@@ -40,16 +42,20 @@ def matconvnet(path, weights):
   for name, (kernel, bias) in weights.items():
     pair = np.empty((1, 2), object)
     pair[0] = kernel, bias[:, None]
-    layers += [{'name': name, 'type': 'conv', 'weights': pair, 'stride': 1.0, 'pad': 1.0},
-               {'name': name.replace('conv', 'relu'), 'type': 'relu'}]
+    layers += [
+      {'name': name, 'type': 'conv', 'weights': pair, 'stride': 1.0, 'pad': 1.0},
+      {'name': name.replace('conv', 'relu'), 'type': 'relu'},
+    ]
   layers.append({'name': 'fc6', 'type': 'conv', 'weights': pair})
   scipy.io.savemat(path, {'layers': _cells(layers), 'meta': {'version': 1.0}})
 
 
 def matconvnet_old(path, weights):
   """The elder vgg_face.mat: `net.layers`, each with `filters` and `biases`."""
-  layers = [{'type': 'conv', 'name': name, 'filters': kernel, 'biases': bias[None]}
-            for name, (kernel, bias) in weights.items()]
+  layers = [
+    {'type': 'conv', 'name': name, 'filters': kernel, 'biases': bias[None]}
+    for name, (kernel, bias) in weights.items()
+  ]
   scipy.io.savemat(path, {'net': {'layers': _cells(layers)}})
 
 
@@ -74,8 +80,10 @@ def keras_numbered(path, weights):
   layers = {}
   for number, (kernel, bias) in enumerate(weights.values(), start=1):
     name = f'conv2d_{number}'
-    layers |= {f'zero_padding2d_{number}': {},
-               name: {f'{name}/kernel:0': kernel, f'{name}/bias:0': bias}}
+    layers |= {
+      f'zero_padding2d_{number}': {},
+      name: {f'{name}/kernel:0': kernel, f'{name}/bias:0': bias},
+    }
   layers['fc6'] = {'fc6/kernel:0': np.ones((7, 7, 2, 4)), 'fc6/bias:0': np.ones(4)}
   with h5py.File(path, 'w') as file:
     _keras_layers(file.create_group('model_weights'), layers)
@@ -179,7 +187,7 @@ def pytorch_legacy(path, weights):
   """vgg_face_dag.pth itself, of 2018: five pickles and the storages."""
   arrays = _state_dict(weights)
   with open(path, 'wb') as file:
-    for head in (0x1950a86a20f9469cfc6c, 1001, {'protocol_version': 1001, 'little_endian': True}):
+    for head in (0x1950A86A20F9469CFC6C, 1001, {'protocol_version': 1001, 'little_endian': True}):
       file.write(pickle.dumps(head, 2))
     file.write(_state_dict_pickle(arrays, legacy=True))
     file.write(pickle.dumps([str(number) for number in range(len(arrays))], 2))
@@ -190,8 +198,10 @@ def pytorch_legacy(path, weights):
 def _state_dict(weights):
   arrays = {}
   for name, (kernel, bias) in weights.items():
-    arrays |= {f'{name}.weight': np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)),
-               f'{name}.bias': bias}
+    arrays |= {
+      f'{name}.weight': np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)),
+      f'{name}.bias': bias,
+    }
   return arrays
 
 
@@ -203,11 +213,28 @@ def _state_dict_pickle(arrays, legacy=False):
   numbers = lambda values: b'(' + b''.join(map(number, values)) + b't'  # noqa: E731
   items = b''
   for key, (name, array) in enumerate(arrays.items()):
-    storage = (b'(' + text('storage') + b'ctorch\nFloatStorage\n' + text(str(key)) + text('cpu')
-               + number(array.size) + (b'N' if legacy else b'') + b'tQ')
+    storage = (
+      b'('
+      + text('storage')
+      + b'ctorch\nFloatStorage\n'
+      + text(str(key))
+      + text('cpu')
+      + number(array.size)
+      + (b'N' if legacy else b'')
+      + b'tQ'
+    )
     strides = [stride // 4 for stride in array.strides]
-    items += (text(name) + b'ctorch._utils\n_rebuild_tensor_v2\n(' + storage + number(0)
-              + numbers(array.shape) + numbers(strides) + b'\x89' + dictionary + b'tR')
+    items += (
+      text(name)
+      + b'ctorch._utils\n_rebuild_tensor_v2\n('
+      + storage
+      + number(0)
+      + numbers(array.shape)
+      + numbers(strides)
+      + b'\x89'
+      + dictionary
+      + b'tR'
+    )
   return b'\x80\x02' + dictionary + b'(' + items + b'u.'
 
 

@@ -44,7 +44,7 @@ def clip_psnr(a: Array, b: Array, *, pooled: bool = False) -> Array:
 
 
 def ssim(
-    a: Array, b: Array, *, window: int = 11, sigma: float = 1.5, k1: float = .01, k2: float = .03
+  a: Array, b: Array, *, window: int = 11, sigma: float = 1.5, k1: float = 0.01, k2: float = 0.03
 ) -> Array:
   """Mean structural similarity of each frame (Wang et al. 2004, eq. 13 to 17), over all colours.
 
@@ -69,11 +69,12 @@ def ssim(
   rows, columns = (_gaussian_band(side, window, sigma) for side in a.shape[-3:-1])
   moments = jnp.stack([a, b, a * a, b * b, a * b])
   mean_a, mean_b, aa, bb, ab = jnp.einsum(
-      'ih,jw,...hwc->...ijc', rows, columns, moments, precision='highest')
-  c1, c2 = k1 ** 2, k2 ** 2
-  means = (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
+    'ih,jw,...hwc->...ijc', rows, columns, moments, precision='highest'
+  )
+  c1, c2 = k1**2, k2**2
+  means = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
   covariance = ab - mean_a * mean_b
-  variances = aa - mean_a ** 2 + bb - mean_b ** 2
+  variances = aa - mean_a**2 + bb - mean_b**2
   return (means * (2 * covariance + c2) / (variances + c2)).mean(FRAME)
 
 
@@ -85,6 +86,8 @@ def _gaussian_band(side: int, window: int, sigma: float) -> np.ndarray:
   if side < window:
     raise ValueError(f'a frame of {side} pixels is smaller than the window of SSIM, {window}')
   weights = np.exp(-0.5 * ((np.arange(window) - (window - 1) / 2) / sigma) ** 2)
-  band = [np.roll(np.pad(weights / weights.sum(), (0, side - window)), i)
-          for i in range(side - window + 1)]
+  band = [
+    np.roll(np.pad(weights / weights.sum(), (0, side - window)), i)
+    for i in range(side - window + 1)
+  ]
   return np.stack(band).astype(np.float32)

@@ -12,7 +12,7 @@ def clips() -> tuple[np.ndarray, np.ndarray]:
   """Two clips, one the other with noise: [2, 3, 20, 24, 3]."""
   rng = np.random.default_rng(0)
   real = rng.random([2, 3, 20, 24, 3], np.float32)
-  noise = rng.normal(size=real.shape) * np.array([.02, .1, .3])[:, None, None, None]
+  noise = rng.normal(size=real.shape) * np.array([0.02, 0.1, 0.3])[:, None, None, None]
   return real, np.clip(real + noise, 0, 1).astype(np.float32)
 
 
@@ -20,7 +20,7 @@ def test_psnr_by_hand():
   # An error of 0.1 everywhere: mse 0.01, 20 dB; of 1 everywhere: 0 dB; of 0.1 in one of four
   # pixels: mse 0.0025, 10 log10(400) = 26.0206 dB.
   black = jnp.zeros([3, 2, 2, 3])
-  other = black.at[0].set(.1).at[1].set(1.).at[2, 0, 0].set(.1)
+  other = black.at[0].set(0.1).at[1].set(1.0).at[2, 0, 0].set(0.1)
   np.testing.assert_allclose(image.psnr(black, other), [20, 0, 26.0206], atol=1e-4)
 
 
@@ -28,7 +28,7 @@ def test_clip_psnr_averages_frames_or_errors():
   # Frames with errors of 0.1 and 0.01: 20 and 40 dB, mean 30; the mean of 0.01 and 0.0001 is
   # 0.00505: 22.967 dB.
   black = jnp.zeros([2, 4, 4, 3])
-  other = black.at[0].set(.1).at[1].set(.01)
+  other = black.at[0].set(0.1).at[1].set(0.01)
   assert image.clip_psnr(black, other) == pytest.approx(30, abs=1e-3)
   assert image.clip_psnr(black, other, pooled=True) == pytest.approx(22.967, abs=1e-3)
 
@@ -45,16 +45,25 @@ def test_both_are_symmetric(clips):
 
 
 def test_psnr_is_that_of_scikit_image(clips):
-  expected = [[peak_signal_noise_ratio(*frames, data_range=1) for frames in zip(*clip)]
-              for clip in zip(*clips)]
+  expected = [
+    [peak_signal_noise_ratio(*frames, data_range=1) for frames in zip(*clip)]
+    for clip in zip(*clips)
+  ]
   np.testing.assert_allclose(image.psnr(*clips), expected, rtol=1e-5)
 
 
 def test_ssim_is_that_of_scikit_image_inside_the_border(clips):
   def reference(a, b):
     _, local = structural_similarity(
-        a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1,
-        channel_axis=-1, full=True)
+      a,
+      b,
+      gaussian_weights=True,
+      sigma=1.5,
+      use_sample_covariance=False,
+      data_range=1,
+      channel_axis=-1,
+      full=True,
+    )
     return local[5:-5, 5:-5].mean()
 
   expected = [[reference(*frames) for frames in zip(*clip)] for clip in zip(*clips)]
@@ -63,13 +72,13 @@ def test_ssim_is_that_of_scikit_image_inside_the_border(clips):
 
 def test_ssim_of_constant_frames_by_hand():
   # No variance: only the means count. (2 * 0.5 * 0.25 + 0.0001) / (0.25 + 0.0625 + 0.0001).
-  a, b = jnp.full([11, 11, 3], .5), jnp.full([11, 11, 3], .25)
-  assert image.ssim(a, b) == pytest.approx(.2501 / .3126, abs=1e-5)
+  a, b = jnp.full([11, 11, 3], 0.5), jnp.full([11, 11, 3], 0.25)
+  assert image.ssim(a, b) == pytest.approx(0.2501 / 0.3126, abs=1e-5)
 
 
 def test_ssim_of_inverted_contrast_is_negative():
-  stripes = jnp.tile(jnp.array([0., 1.])[:, None], [12, 24, 3]).reshape(24, 24, 3)
-  assert image.ssim(stripes, 1 - stripes) < -.9
+  stripes = jnp.tile(jnp.array([0.0, 1.0])[:, None], [12, 24, 3]).reshape(24, 24, 3)
+  assert image.ssim(stripes, 1 - stripes) < -0.9
 
 
 def test_the_gaussian_is_a_mean():
