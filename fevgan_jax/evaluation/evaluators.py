@@ -17,12 +17,12 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tqdm import tqdm
 
-from fevgan_jax.data import datasets
+from fevgan_jax.data.batches import test_batches
 from fevgan_jax.evaluation import expression_classifier
 from fevgan_jax.evaluation.expression_classifier import Classifier
 from fevgan_jax.evaluation.face_networks import FaceNetwork
 from fevgan_jax.evaluation.metrics import motion
-from fevgan_jax.runtime import media
+from fevgan_jax.runtime.files import replacing
 
 
 class Traits(NamedTuple):
@@ -69,7 +69,7 @@ def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_si
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     train, test = (builder.as_data_source(split) for split in ('train', 'test'))
     traits = judge_all(test, network, classifier, batch_size)
-    batches = datasets.test_batches(train, batch_size)
+    batches = test_batches(train, batch_size)
     features = np.concatenate([classifier(batch['video'])[1][:n] for _, batch, n in batches])
     keep(path, traits, features)
   return Judges(network, classifier, traits, features)
@@ -78,7 +78,7 @@ def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_si
 def keep(path: pathlib.Path, traits: Traits, features: np.ndarray) -> None:
   """Writes what `of_dataset` reads; a folder that cannot be written is no reason to stop."""
   try:
-    with media.replacing(path) as temporary, open(temporary, 'wb') as file:
+    with replacing(path) as temporary, open(temporary, 'wb') as file:
       np.savez(file, **traits._asdict(), training_features=features)
   except OSError as error:
     logging.warning('%s: cannot be kept (%s): it will be made again', path, error.strerror)
@@ -111,10 +111,10 @@ def join(parts: list[Traits]) -> Traits:
 
 
 def progress(source, batch_size: int, what: str) -> Iterator[tuple[int, Mapping, int]]:
-  """`datasets.test_batches` with a bar on a terminal, and lines elsewhere."""
+  """`test_batches` with a bar on a terminal, and lines elsewhere."""
   began = last_line = time.monotonic()
   with tqdm(total=len(source), desc=what, unit='clip', disable=None) as bar:
-    for start, batch, count in datasets.test_batches(source, batch_size):
+    for start, batch, count in test_batches(source, batch_size):
       yield start, batch, count
       bar.update(count)
       done, now = start + count, time.monotonic()

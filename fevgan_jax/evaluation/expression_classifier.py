@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from fevgan_jax.faces.labels import NUM_LABELS
-from fevgan_jax.runtime import media
+from fevgan_jax.runtime.files import replacing
 
 VERSION = 1  # of the kept file: raise it with whatever changes what is trained
 FEATURES = 64
@@ -191,7 +191,7 @@ def save(path: str | os.PathLike, classifier: Classifier) -> None:
   """
   flat = flax.traverse_util.flatten_dict(classifier.variables, sep='/')
   data = safetensors.numpy.save({name: np.asarray(array) for name, array in flat.items()})
-  with media.replacing(path) as temporary:
+  with replacing(path) as temporary:
     pathlib.Path(temporary).write_bytes(data)
 
 

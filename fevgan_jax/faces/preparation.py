@@ -16,8 +16,9 @@ from tqdm import tqdm
 from fevgan_jax.faces import recording
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
-from fevgan_jax.runtime import media, workers
+from fevgan_jax.runtime import workers
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import replacing
 
 Outcome = pathlib.Path | str  # the file of a clip, or why there is none
 
@@ -83,10 +84,10 @@ def _finish(which: Recording, name: pathlib.Path, frames: int, size: int) -> Non
   try:
     clip = recording.clip(which, frames, size)
   except recording.Refused as reason:
-    with media.replacing(f'{name}.txt') as temporary:
+    with replacing(f'{name}.txt') as temporary:
       pathlib.Path(temporary).write_text(str(reason), encoding='utf-8')
   else:
-    with media.replacing(f'{name}.npy') as temporary:
+    with replacing(f'{name}.npy') as temporary:
       np.save(temporary, clip)
 
 

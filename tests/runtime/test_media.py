@@ -112,17 +112,6 @@ def test_mp4_of_odd_sides_is_padded(tmp_path):
   assert np.abs(frames - 120.0).max() < 3
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path):
-  path = tmp_path / 'a.txt'
-  path.write_text('old')
-  with pytest.raises(RuntimeError), media.replacing(path) as temporary:
-    with open(temporary, 'w') as file:
-      file.write('half')
-    raise RuntimeError
-  assert path.read_text() == 'old'
-  assert [file.name for file in tmp_path.iterdir()] == ['a.txt']
-
-
 def test_sheet_shows_input_and_evenly_spaced_frames():
   # Frame t of clip r has the grey level 10 r + t. Of 32 frames, 4 columns show 0, 10, 21 and 31.
   rows, times = np.arange(2), np.arange(32)
