@@ -139,7 +139,11 @@ def write_gif(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
 
 
 def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) -> None:
-  """Writes uint8 [time, height, width, 3] as H.264 in 4:2:0, which every player shows."""
+  """Writes uint8 [time, height, width, 3] as H.264 in 4:2:0, which every player shows.
+
+  Raises:
+    UserError: ffmpeg cannot: the frames are too large for H.264, or the disk is full.
+  """
   _check(clip, rank=4)
   clip = _enlarge(clip)
   odd = [(0, side % 2) for side in clip.shape[1:3]]  # 4:2:0 needs even sides
@@ -149,12 +153,18 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
   raw = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', size, '-r', str(fps), '-i', '-']
   coded = ['-c:v', 'libx264', '-pix_fmt', 'yuv420p', '-crf', '16', '-movflags', '+faststart']
   with replacing(path) as temporary:
-    subprocess.run(
+    ffmpeg = subprocess.run(
       [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *raw, *coded, temporary],
       input=np.ascontiguousarray(clip).data,
-      check=True,
       capture_output=True,
     )
+    if ffmpeg.returncode:
+      # The first line is the cause, behind '[component @ address]'; the others follow from it.
+      cause, *_ = ffmpeg.stderr.decode(errors='replace').splitlines() or ['ffmpeg failed']
+      raise UserError(
+        f'{path}: a clip of {size} pixels cannot be written ({cause.rpartition("] ")[2]}): make '
+        'room on the disk, or write smaller frames.'
+      )
 
 
 def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:

@@ -112,6 +112,16 @@ def test_mp4_of_odd_sides_is_padded(tmp_path):
   assert np.abs(frames - 120.0).max() < 3
 
 
+def test_what_ffmpeg_refuses_is_one_line_and_keeps_the_old_file(tmp_path):
+  (tmp_path / 'a.mp4').write_bytes(b'old')
+  wide = np.zeros([1, 2, 20_000, 3], np.uint8)  # H.264 ends at 16384 pixels
+  with pytest.raises(UserError, match=r'a.mp4: .* of 20000x2 .*\(invalid width.*\): make room') as error:
+    media.write_mp4(tmp_path / 'a.mp4', wide)
+  assert '\n' not in str(error.value) and str(tmp_path) in str(error.value)
+  assert (tmp_path / 'a.mp4').read_bytes() == b'old'
+  assert [file.name for file in tmp_path.iterdir()] == ['a.mp4']
+
+
 def test_sheet_shows_input_and_evenly_spaced_frames():
   # Frame t of clip r has the grey level 10 r + t. Of 32 frames, 4 columns show 0, 10, 21 and 31.
   rows, times = np.arange(2), np.arange(32)
