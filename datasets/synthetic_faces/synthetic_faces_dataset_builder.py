@@ -1,15 +1,14 @@
 """The TFDS builder of synthetic_faces: rendered on the spot, nothing is downloaded."""
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from fevgan_jax.faces import builder
+from fevgan_jax.runtime.progress import Progress
 from synthetic_faces import clips, expression
 
 FIRST_TEST_SEED = 1_000_000  # people of the test split count from here, those of train from 0
@@ -122,6 +121,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     rendered = clips.clips_of_people(
       seeds, config.takes, config.size, config.frames, config.processes, strengths
     )
-    seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
-    for clip in tqdm(rendered, desc='rendering', total=total, unit='clip', mininterval=seconds):
-      yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip
+    with Progress('rendering', total, 'clip') as progress:
+      for clip in rendered:
+        yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip
+        progress.update()

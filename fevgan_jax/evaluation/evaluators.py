@@ -7,7 +7,6 @@ clips is kept beside the prepared data: half of an evaluation's time.
 
 import dataclasses
 import pathlib
-import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -15,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from tqdm import tqdm
 
 from fevgan_jax.data.batches import test_batches
 from fevgan_jax.evaluation import expression_classifier
@@ -23,6 +21,7 @@ from fevgan_jax.evaluation.expression_classifier import Classifier
 from fevgan_jax.evaluation.face_networks import FaceNetwork
 from fevgan_jax.evaluation.metrics import motion
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.progress import Progress
 
 
 class Traits(NamedTuple):
@@ -69,7 +68,7 @@ def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_si
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     train, test = (builder.as_data_source(split) for split in ('train', 'test'))
     traits = judge_all(test, network, classifier, batch_size)
-    batches = test_batches(train, batch_size)
+    batches = watched_batches(train, batch_size, 'features of the training clips')
     features = np.concatenate([classifier(batch['video'])[1][:n] for _, batch, n in batches])
     keep(path, traits, features)
   return Judges(network, classifier, traits, features)
@@ -86,7 +85,7 @@ def keep(path: pathlib.Path, traits: Traits, features: np.ndarray) -> None:
 
 def judge_all(source, network: FaceNetwork, classifier: Classifier, batch_size: int) -> Traits:
   """The traits of every real clip of a split."""
-  batches = progress(source, batch_size, 'real clips')
+  batches = watched_batches(source, batch_size, 'real clips')
   return join([judge(batch['video'], count, network, classifier) for _, batch, count in batches])
 
 
@@ -110,15 +109,9 @@ def join(parts: list[Traits]) -> Traits:
   return Traits(*map(np.concatenate, zip(*parts)))
 
 
-def progress(source, batch_size: int, what: str) -> Iterator[tuple[int, Mapping, int]]:
-  """`test_batches` with a bar on a terminal, and lines elsewhere."""
-  began = last_line = time.monotonic()
-  with tqdm(total=len(source), desc=what, unit='clip', disable=None) as bar:
+def watched_batches(source, batch_size: int, what: str) -> Iterator[tuple[int, Mapping, int]]:
+  """`test_batches`, and how far they are."""
+  with Progress(what, len(source), 'clip') as progress:
     for start, batch, count in test_batches(source, batch_size):
       yield start, batch, count
-      bar.update(count)
-      done, now = start + count, time.monotonic()
-      if bar.disable and now - last_line > 30 and done < len(source):
-        last_line = now
-        left = (now - began) / done * (len(source) - done)
-        logging.info('%s: %d of %d, %d s left', what, done, len(source), left)
+      progress.update(count)

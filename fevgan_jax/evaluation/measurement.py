@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fevgan_jax.data import datasets
-from fevgan_jax.evaluation.evaluators import Judges, Traits, join, judge, progress
+from fevgan_jax.data.batches import test_batch
+from fevgan_jax.evaluation.evaluators import Judges, Traits, join, judge, watched_batches
 from fevgan_jax.evaluation.metrics import content_distance, image, motion
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.inference.trained import Generate
@@ -77,7 +77,7 @@ def measure(generate: Generate, source, judges: Judges, batch_size: int) -> Meas
   facts = describe(source)
   anchors = partners(facts.people, facts.labels)
   pixels, shown = {}, {'generated': [], 'still': []}
-  for start, batch, count in progress(source, batch_size, 'generated clips'):
+  for start, batch, count in watched_batches(source, batch_size, 'generated clips'):
     real = batch['video']
     clips = {
       'generated': generate_batch(generate, batch, start),
@@ -117,7 +117,7 @@ def generated_clips(
   """Some of the clips that `measure` generates at this batch size, in the order of `index`."""
   batches = {}
   for start in sorted({i - i % batch_size for i in index}):
-    batch, _ = datasets.test_batch(source, start, batch_size)
+    batch, _ = test_batch(source, start, batch_size)
     batches[start] = generate_batch(generate, batch, start)
   return np.stack([batches[i - i % batch_size][i % batch_size] for i in index])
 

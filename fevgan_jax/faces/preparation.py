@@ -6,12 +6,10 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from fevgan_jax.faces import recording
 from fevgan_jax.faces.labels import EXPRESSIONS
@@ -19,6 +17,7 @@ from fevgan_jax.faces.recording import Recording
 from fevgan_jax.runtime import workers
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.progress import Progress
 
 Outcome = pathlib.Path | str  # the file of a clip, or why there is none
 
@@ -54,23 +53,15 @@ def finish(
     logging.info('%d of %d recordings were finished before', done, len(names))
   if missing:
     processes = min(processes or workers.available_cores(), len(missing))
-    seconds = 0.1 if sys.stderr.isatty() else 30  # between lines
     with (
       workers.pool(processes) as pool,
-      tqdm(
-        desc='cropping',
-        total=len(names),
-        initial=done,
-        unit='clip',
-        mininterval=seconds,
-        dynamic_ncols=True,
-      ) as bar,
+      Progress('cropping', len(names), 'clip', done=done) as progress,
     ):
       waiting = [pool.submit(_finish, recordings[i], names[i], frames, size) for i in missing]
       try:
         for ready in concurrent.futures.as_completed(waiting):
           ready.result()
-          bar.update()
+          progress.update()
       except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(
           f'{folder}: a process was killed, perhaps for want of memory: start again, finished '

@@ -115,9 +115,9 @@ def test_mp4_of_odd_sides_is_padded(tmp_path):
 def test_what_ffmpeg_refuses_is_one_line_and_keeps_the_old_file(tmp_path):
   (tmp_path / 'a.mp4').write_bytes(b'old')
   wide = np.zeros([1, 2, 20_000, 3], np.uint8)  # H.264 ends at 16384 pixels
-  with pytest.raises(UserError, match=r'a.mp4: .* of 20000x2 .*\(invalid width.*\): make room') as error:
+  with pytest.raises(UserError, match=r'20000x2 .*\(invalid width.*\): make room') as error:
     media.write_mp4(tmp_path / 'a.mp4', wide)
-  assert '\n' not in str(error.value) and str(tmp_path) in str(error.value)
+  assert '\n' not in str(error.value) and str(tmp_path / 'a.mp4') in str(error.value)
   assert (tmp_path / 'a.mp4').read_bytes() == b'old'
   assert [file.name for file in tmp_path.iterdir()] == ['a.mp4']
 
