@@ -1,6 +1,6 @@
 """Does a clip show its label? A small classifier, trained on a data set's real training clips.
 
-It only judges: no generator is trained against it. Its features are those of the Fréchet distance.
+It only measures: no generator is trained against it. The Fréchet distance is between its features.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ import safetensors.numpy
 import tensorflow_datasets as tfds
 from absl import logging
 
+from fevgan_jax.faces import crop
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.runtime.files import replacing
 
-VERSION = 1  # of the kept file: raise it with whatever changes what is trained
+VERSION = 2  # of the kept file: raise it with whatever changes what is trained
 FEATURES = 64
 
 FRAMES = 4  # of a clip, besides frame 0
-SIDE = 64  # pixels; other sizes are resized
 
 # Chosen on people held out of the training split of synthetic_faces. More steps change nothing
 # there; the face stands still in its crop, and wider shifts cost accuracy.
@@ -48,7 +48,7 @@ class Network(nn.Module):
   def __call__(self, frames: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
     """What `view` gives, as floats in [-1, 1] -> logits [batch, NUM_LABELS], features [batch,
     FEATURES]."""
-    chex.assert_shape(frames, (None, FRAMES + 1, SIDE, SIDE, 3))
+    chex.assert_shape(frames, (None, FRAMES + 1, crop.FRAME, crop.FRAME, 3))
     neutral, later = frames[:, :1], frames[:, 1:]
     # Faces differ more than expressions: the change is given too, scaled to the frames' deviation.
     x = jnp.concatenate([later, 3 * (later - neutral)], axis=-1)
@@ -72,39 +72,34 @@ class Classifier:
   variables: Variables
 
   def __call__(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Judges clips. Compiled once per shape.
+    """What clips show. Compiled once per number of clips.
 
     Args:
-      clips: uint8 [n, time, height, width, 3], frame 0 neutral; at least 2 frames of any size.
+      clips: uint8 [n, time, side, side, 3], frame 0 neutral; at least 2 frames of any size.
 
     Returns:
       Probabilities [n, NUM_LABELS], and features [n, FEATURES].
     """
-    return jax.device_get(_judge(self.variables, clips))
+    return jax.device_get(_classify(self.variables, view(clips)))
 
 
 @jax.jit
-def _judge(variables: Variables, clips: jax.Array) -> tuple[jax.Array, jax.Array]:
-  logits, features = Network().apply(variables, _to_float(view(clips)))
+def _classify(variables: Variables, frames: jax.Array) -> tuple[jax.Array, jax.Array]:
+  logits, features = Network().apply(variables, _to_float(frames))
   return nn.softmax(logits), features
 
 
-def view(clips: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+def view(clips: np.ndarray) -> np.ndarray:
   """What the classifier sees: frame 0 and FRAMES more, evenly spaced up to the last.
 
   Args:
-    clips: uint8 [n, time, height, width, 3].
+    clips: uint8 [n, time, side, side, 3].
 
   Returns:
-    uint8 [n, FRAMES + 1, SIDE, SIDE, 3].
+    uint8 [n, FRAMES + 1, 64, 64, 3].
   """
-  chex.assert_shape(clips, (None, None, None, None, 3))
-  chex.assert_type(clips, np.uint8)
-  frames = clips[:, np.linspace(0, clips.shape[1] - 1, FRAMES + 1).round().astype(int)]
-  if frames.shape[2:4] == (SIDE, SIDE):
-    return frames
-  size = (*frames.shape[:2], SIDE, SIDE, 3)
-  return jax.image.resize(frames.astype(jnp.float32), size, 'linear').round().astype(jnp.uint8)
+  times = np.linspace(0, clips.shape[1] - 1, FRAMES + 1).round().astype(int)
+  return crop.at_template_size(clips[:, times])
 
 
 def train(source, seed: int = 0) -> Classifier:
@@ -116,7 +111,7 @@ def train(source, seed: int = 0) -> Classifier:
   """
   start, count = time.monotonic(), len(source)
   logging.info('training the classifier of expressions on %d clips', count)
-  frames = np.empty([count, FRAMES + 1, SIDE, SIDE, 3], np.uint8)
+  frames = np.empty([count, FRAMES + 1, crop.FRAME, crop.FRAME, 3], np.uint8)
   labels = np.empty([count], np.int32)
   for i in range(count):
     clip = source[i]
@@ -206,7 +201,7 @@ def load(path: str | os.PathLike) -> Classifier:
     flat = safetensors.numpy.load(pathlib.Path(path).read_bytes())
   except safetensors.SafetensorError as error:
     raise ValueError(f'{path}: damaged ({error})') from None
-  frames = jax.ShapeDtypeStruct([1, FRAMES + 1, SIDE, SIDE, 3], jnp.float32)
+  frames = jax.ShapeDtypeStruct([1, FRAMES + 1, crop.FRAME, crop.FRAME, 3], jnp.float32)
   expected = jax.eval_shape(Network().init, jax.random.key(0), frames)
   expected = flax.traverse_util.flatten_dict(expected, sep='/')
   if {name: array.shape for name, array in flat.items()} != {

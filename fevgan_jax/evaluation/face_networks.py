@@ -230,15 +230,6 @@ def _openface_forward(network: cv2.dnn.Net, chips: list[np.ndarray]) -> np.ndarr
 
 def _frames(images: np.ndarray) -> np.ndarray:
   """Crops of any side as 64-pixel ones."""
-  if (
-    images.dtype != np.uint8
-    or images.ndim != 4
-    or images.shape[3] != 3
-    or images.shape[1] != images.shape[2]
-  ):
+  if images.ndim != 4:
     raise ValueError(f'crops: {images.dtype} {images.shape}, expected uint8 [n, side, side, 3]')
-  side = images.shape[1]
-  if side == crop.FRAME:
-    return images
-  method = cv2.INTER_AREA if side > crop.FRAME else cv2.INTER_LINEAR
-  return np.stack([cv2.resize(image, (crop.FRAME,) * 2, interpolation=method) for image in images])
+  return crop.at_template_size(images)

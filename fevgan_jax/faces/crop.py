@@ -8,6 +8,7 @@ at i + 0.5. Landmarks are the 68 points of iBUG 300-W, 0-based, point 0 at the j
 picture. A crop of side `size` is the 64-pixel frame of the template scaled by size / 64.
 """
 
+import cv2
 import numpy as np
 from PIL import Image
 from scipy.spatial import ConvexHull
@@ -204,3 +205,30 @@ def crop(image: np.ndarray, landmarks: np.ndarray, size: int = FRAME) -> np.ndar
   masked = np.where(mask.reshape(fine, fine, 1), pixels, np.float32(0))
   means = masked.reshape(size, samples, size, samples, 3).mean((1, 3))
   return means.round().astype(np.uint8)
+
+
+def at_template_size(images: np.ndarray) -> np.ndarray:
+  """Crops as the template's 64-pixel frames, which all see that measure: a clip of another size is
+  measured as the same clip.
+
+  Args:
+    images: uint8 [..., side, side, 3].
+
+  Returns:
+    uint8 [..., 64, 64, 3]: of a larger crop the means of areas, of a smaller one linear
+    interpolation, and of one that has this size itself.
+
+  Raises:
+    ValueError: they are something else.
+  """
+  *leading, height, width, channels = images.shape
+  if images.dtype != np.uint8 or height != width or channels != 3:
+    raise ValueError(f'crops: {images.dtype} {images.shape}, expected uint8 [..., side, side, 3]')
+  if width == FRAME:
+    return images
+  method = cv2.INTER_AREA if width > FRAME else cv2.INTER_LINEAR
+  frames = [
+    cv2.resize(image, (FRAME, FRAME), interpolation=method)
+    for image in images.reshape(-1, height, width, channels)
+  ]
+  return np.stack(frames).reshape(*leading, FRAME, FRAME, channels)

@@ -95,3 +95,38 @@ def test_resolution_of_the_picture_does_not_matter(factor):
   large = picture.repeat(factor, 0).repeat(factor, 1)
   difference = crop.crop(large, landmarks * factor) - crop.crop(picture, landmarks).astype(float)
   assert np.abs(difference).mean() < 1
+
+
+def test_what_has_the_templates_size_is_not_copied():
+  clips = np.zeros([2, 3, 64, 64, 3], np.uint8)
+  assert crop.at_template_size(clips) is clips
+
+
+def test_larger_crops_are_averaged():
+  # Four pixels each, (0 + 40 + 80 + 120) / 4 = 60; of 192 pixels nine each, 0 to 80, mean 40.
+  fours = np.tile(np.array([[0, 40], [80, 120]], np.uint8), (64, 64))
+  nines = np.tile(np.arange(0, 90, 10, dtype=np.uint8).reshape(3, 3), (64, 64))
+  for grey, mean in ((fours, 60), (nines, 40)):
+    frames = crop.at_template_size(np.stack([grey] * 3, -1)[None, None])
+    assert frames.shape == (1, 1, 64, 64, 3) and frames.dtype == np.uint8
+    assert (frames == mean).all()
+
+
+def test_smaller_crops_are_interpolated():
+  # A ramp of 8 levels a pixel has 4 a pixel at twice the size; a pixel's centre is at one half.
+  ramp = np.broadcast_to(8 * np.arange(32, dtype=np.uint8)[:, None], (32, 32, 3))
+  (frame,) = crop.at_template_size(ramp[None])
+  np.testing.assert_array_equal(frame[5, 1:-1, 0], 4 * np.arange(1, 63) - 2)
+
+
+@pytest.mark.parametrize(
+  'images',
+  [
+    np.zeros((1, 64, 64, 3), np.float32),
+    np.zeros((1, 64, 32, 3), np.uint8),
+    np.zeros((1, 3, 64, 64), np.uint8),
+  ],
+)
+def test_what_is_no_crop_is_refused(images):
+  with pytest.raises(ValueError, match=r'crops: .* expected uint8 \[..., side, side, 3\]'):
+    crop.at_template_size(images)

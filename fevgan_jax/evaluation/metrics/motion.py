@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from fevgan_jax.faces.crop import FRAME
+from fevgan_jax.faces.crop import at_template_size
 
 
 def travel(clips: np.ndarray) -> np.ndarray:
@@ -12,10 +12,10 @@ def travel(clips: np.ndarray) -> np.ndarray:
   Displacements are dense optical flow between the first frame and each other one in grey
   (Farnebäck, "Two-Frame Motion Estimation Based on Polynomial Expansion", 2003). On rendered clips
   it goes with the true travel of the landmarks (correlation 0.93). The windows of the flow are made
-  for 64x64 pixels: larger clips are averaged down to that.
+  for 64x64 pixels, to which other clips are brought.
 
   Args:
-    clips: uint8 [clips, time, height, width, 3], black outside the face.
+    clips: uint8 [clips, time, side, side, 3], black outside the face.
 
   Returns:
     [clips] in pixels of a 64-pixel crop; 0 for a still clip.
@@ -24,7 +24,7 @@ def travel(clips: np.ndarray) -> np.ndarray:
 
 
 def _travel(clip: np.ndarray) -> float:
-  clip = [cv2.resize(frame, (FRAME, FRAME), interpolation=cv2.INTER_AREA) for frame in clip]
+  clip = at_template_size(clip)
   first, *later = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip)
   face = clip[0].any(-1)
   if not face.any():
