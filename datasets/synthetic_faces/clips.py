@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.runtime import workers
-from synthetic_faces import expression, person, renderer
+from synthetic_faces import performance, person, renderer
 
 Clip = dict[str, Any]
 
@@ -17,7 +18,7 @@ def clips_of_person(
   takes: int,
   size: int,
   frames: int,
-  strengths: tuple[float, float] = expression.STRENGTHS,
+  strengths: tuple[float, float] = performance.STRENGTHS,
 ) -> list[Clip]:
   """Every take of every expression of one person.
 
@@ -26,16 +27,16 @@ def clips_of_person(
     takes: per expression.
     size: side of the frames in pixels.
     frames: per clip.
-    strengths: of the takes, see `expression.perform`.
+    strengths: of the takes, see `performance.perform`.
 
   Returns:
     Examples as the data set's features describe them, expression by expression.
   """
   who = person.draw(seed)
   clips = []
-  for label in expression.LABELS:
+  for label in EXPRESSIONS:
     for number in range(takes):
-      take = expression.perform(who, label, number, frames, strengths)
+      take = performance.perform(who, label, number, frames, strengths)
       video, landmarks = renderer.render(who, take, size)
       clips.append(
         {
@@ -57,7 +58,7 @@ def clips_of_people(
   size: int,
   frames: int,
   processes: int | None = None,
-  strengths: tuple[float, float] = expression.STRENGTHS,
+  strengths: tuple[float, float] = performance.STRENGTHS,
 ) -> Iterator[Clip]:
   """`clips_of_person` for each seed, in order, in fresh processes.
 

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from synthetic_faces import asset, expression
+from synthetic_faces import action_units, asset
 from synthetic_faces.lighting import Light, draw_light, to_linear
 from synthetic_faces.look import Look, draw_look
 from synthetic_faces.skin import Skin, paint
@@ -215,21 +215,21 @@ def draw(seed: int) -> Person:
   rng = np.random.default_rng((PERSON_STREAM, seed))
   head = asset.head()
   look = draw_look(rng)
-  basis = expression.basis(head, look.ancestry)
+  basis = action_units.basis(head, look.ancestry)
   vertices = neutral_face(rng, head, look, basis)
   if look.tone < 0.45 and look.ancestry['asian'] < 0.6:
     iris = IRISES[rng.choice(6, p=[0.2, 0.25, 0.15, 0.12, 0.16, 0.12])]
   else:
     iris = IRISES[rng.integers(2)]
-  lopsidedness = np.clip(rng.normal(0, 0.07, len(expression.ACTION_UNITS)), -0.14, 0.14)
-  lopsidedness *= [STRAIGHTENED.get(unit, 1) for unit in expression.ACTION_UNITS]
+  lopsidedness = np.clip(rng.normal(0, 0.07, len(action_units.ACTION_UNITS)), -0.14, 0.14)
+  lopsidedness *= [STRAIGHTENED.get(unit, 1) for unit in action_units.ACTION_UNITS]
   return Person(
     seed=seed,
     look=look,
     vertices=vertices.astype(np.float32),
     basis=basis.reshape(len(basis), -1).astype(np.float32),
     iris=to_linear(iris).astype(np.float32),
-    expressiveness=rng.uniform(0.85, 1.15, len(expression.ACTION_UNITS)),
+    expressiveness=rng.uniform(0.85, 1.15, len(action_units.ACTION_UNITS)),
     lopsidedness=lopsidedness,
     light=draw_light(rng),
     glasses_colour=to_linear(FRAMES[rng.integers(len(FRAMES))]).astype(np.float32),
@@ -269,7 +269,7 @@ def neutral_face(
     head.displace(vertices, f'asym/asym-{name}-{"l" if amount > 0 else "r"}', abs(amount))
   for unit, mean in RESTING.items():
     amount = np.clip(rng.normal(mean, 0.1), -0.3, 0.35)
-    vertices += amount * basis[expression.ACTION_UNITS.index(unit)]
+    vertices += amount * basis[action_units.ACTION_UNITS.index(unit)]
   return vertices - vertices[np.concatenate(head.eyes)].mean(0)
 
 

@@ -9,7 +9,9 @@ import time
 import numpy as np
 
 from fevgan_jax.faces import crop
-from synthetic_faces import asset, expression, person
+from fevgan_jax.faces.labels import EXPRESSIONS
+from synthetic_faces import asset, performance, person
+from synthetic_faces.action_units import wrinkling
 from synthetic_faces.lighting import key_visibility, shade, to_linear, to_srgb
 from synthetic_faces.look import smoothstep
 from synthetic_faces.raster import rasterise
@@ -42,7 +44,7 @@ KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards
 
 
 def render(
-  who: person.Person, take: expression.Take, size: int = crop.FRAME, samples: int = SAMPLES
+  who: person.Person, take: performance.Take, size: int = crop.SIDE, samples: int = SAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
   """Renders every frame of a take, aligned and masked as `crop` does with photographs.
 
@@ -78,7 +80,7 @@ class Frame:
   """
 
   def __init__(
-    self, who: person.Person, take: expression.Take, index: int, size: int, samples: int
+    self, who: person.Person, take: performance.Take, index: int, size: int, samples: int
   ):
     self.who, self.light, self.size, self.samples = who, take.light, size, samples
     self.units = take.action_units[index]
@@ -164,7 +166,7 @@ class Frame:
     rows, columns = asset.TEXTURE_SHAPE
     texel = np.clip(place[:, 1], 0, rows - 1) * columns + np.clip(place[:, 0], 0, columns - 1)
     skin = self.who.skin
-    depth = (expression.wrinkling(self.units) * skin.folding).astype(np.float32)
+    depth = (wrinkling(self.units) * skin.folding).astype(np.float32)
     folds = canvas().folds.reshape(rows * columns, -1)
     fold = np.clip(folds[texel] @ depth, 0, 0.8)[:, None]
     albedo, gloss = skin.albedo.reshape(-1, 3)[texel], skin.gloss.reshape(-1, 1)[texel]
@@ -249,21 +251,21 @@ def main() -> None:
   parser = argparse.ArgumentParser(
     description='Times the renderer; set OPENBLAS_NUM_THREADS=1 for one core.'
   )
-  parser.add_argument('--size', type=int, default=crop.FRAME)
+  parser.add_argument('--size', type=int, default=crop.SIDE)
   parser.add_argument('--samples', type=int, default=SAMPLES)
   parser.add_argument('--people', type=int, default=3)
   options = parser.parse_args()
-  render(person.draw(0), expression.perform(person.draw(0), 'fear', 0, 2))  # reads the asset
+  render(person.draw(0), performance.perform(person.draw(0), 'fear', 0, 2))  # reads the asset
   drawing = rendering = 0.0
   for seed in range(options.people):
     start = time.process_time()
     who = person.draw(seed)
     drawing += time.process_time() - start
     start = time.process_time()
-    for label in expression.LABELS:
-      render(who, expression.perform(who, label, 0, 8), options.size, options.samples)
+    for label in EXPRESSIONS:
+      render(who, performance.perform(who, label, 0, 8), options.size, options.samples)
     rendering += time.process_time() - start
-  frames = options.people * len(expression.LABELS) * 8
+  frames = options.people * len(EXPRESSIONS) * 8
   print(
     f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} '
     f'samples a side; {1000 * drawing / options.people:.0f} ms per person'

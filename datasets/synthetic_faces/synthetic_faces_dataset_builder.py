@@ -8,8 +8,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces import builder
+from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.runtime.progress import Progress
-from synthetic_faces import clips, expression
+from synthetic_faces import clips, performance
+from synthetic_faces.action_units import ACTION_UNITS
 
 FIRST_TEST_SEED = 1_000_000  # people of the test split count from here, those of train from 0
 
@@ -22,13 +24,13 @@ class Config(builder.Config):
     train_people, test_people: how many; nobody is in both splits, whichever configs are mixed.
     takes: of each of the six expressions by each person.
     strengths: least and greatest of a training take; those of the test split are the usual ones,
-      `expression.STRENGTHS`.
+      `performance.STRENGTHS`.
   """
 
   train_people: int
   test_people: int
   takes: int = 1
-  strengths: tuple[float, float] = expression.STRENGTHS
+  strengths: tuple[float, float] = performance.STRENGTHS
 
   def __post_init__(self):
     super().__post_init__()
@@ -70,7 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         description='200 people, one take, in training from faint to strong.',
         train_people=160,
         test_people=40,
-        strengths=(0.0, 1.2 * expression.TYPICAL),
+        strengths=(0.0, 1.2 * performance.TYPICAL),
       ),
       Config(
         name='tiny',
@@ -91,11 +93,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       features=tfds.features.FeaturesDict(
         {
           'video': tensor(config.size, config.size, 3, dtype=np.uint8),
-          'label': tfds.features.ClassLabel(names=list(expression.LABELS)),
+          'label': tfds.features.ClassLabel(names=list(EXPRESSIONS)),
           'subject': tfds.features.Text(),
           'take': tfds.features.Text(),
           'landmarks': tensor(68, 2, dtype=np.float32),
-          'action_units': tensor(len(expression.ACTION_UNITS), dtype=np.float32),
+          'action_units': tensor(len(ACTION_UNITS), dtype=np.float32),
           'intensity': tfds.features.Scalar(np.float32),
         }
       ),
@@ -109,7 +111,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     return {
       'train': self._generate_examples(range(config.train_people), config.strengths),
       'test': self._generate_examples(
-        range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), expression.STRENGTHS
+        range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), performance.STRENGTHS
       ),
     }
 
@@ -117,7 +119,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     self, seeds: range, strengths: tuple[float, float]
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     config = self.builder_config
-    total = len(seeds) * config.takes * len(expression.LABELS)
+    total = len(seeds) * config.takes * len(EXPRESSIONS)
     rendered = clips.clips_of_people(
       seeds, config.takes, config.size, config.frames, config.processes, strengths
     )

@@ -48,7 +48,7 @@ class Network(nn.Module):
   def __call__(self, frames: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
     """What `view` gives, as floats in [-1, 1] -> logits [batch, NUM_LABELS], features [batch,
     FEATURES]."""
-    chex.assert_shape(frames, (None, FRAMES + 1, crop.FRAME, crop.FRAME, 3))
+    chex.assert_shape(frames, (None, FRAMES + 1, crop.SIDE, crop.SIDE, 3))
     neutral, later = frames[:, :1], frames[:, 1:]
     # Faces differ more than expressions: the change is given too, scaled to the frames' deviation.
     x = jnp.concatenate([later, 3 * (later - neutral)], axis=-1)
@@ -111,7 +111,7 @@ def train(source, seed: int = 0) -> Classifier:
   """
   start, count = time.monotonic(), len(source)
   logging.info('training the classifier of expressions on %d clips', count)
-  frames = np.empty([count, FRAMES + 1, crop.FRAME, crop.FRAME, 3], np.uint8)
+  frames = np.empty([count, FRAMES + 1, crop.SIDE, crop.SIDE, 3], np.uint8)
   labels = np.empty([count], np.int32)
   for i in range(count):
     clip = source[i]
@@ -201,7 +201,7 @@ def load(path: str | os.PathLike) -> Classifier:
     flat = safetensors.numpy.load(pathlib.Path(path).read_bytes())
   except safetensors.SafetensorError as error:
     raise ValueError(f'{path}: damaged ({error})') from None
-  frames = jax.ShapeDtypeStruct([1, FRAMES + 1, crop.FRAME, crop.FRAME, 3], jnp.float32)
+  frames = jax.ShapeDtypeStruct([1, FRAMES + 1, crop.SIDE, crop.SIDE, 3], jnp.float32)
   expected = jax.eval_shape(Network().init, jax.random.key(0), frames)
   expected = flax.traverse_util.flatten_dict(expected, sep='/')
   if {name: array.shape for name, array in flat.items()} != {

@@ -140,7 +140,7 @@ def sface_face() -> np.ndarray:
   points = crop.TEMPLATE
   eyes = points[36:42].mean(0), points[42:48].mean(0)
   five = np.array([*eyes, points[30], points[48], points[54]]) - 0.5
-  return np.array([[0, 0, crop.FRAME, crop.FRAME, *five.ravel(), 1]], np.float32)
+  return np.array([[0, 0, crop.SIDE, crop.SIDE, *five.ravel(), 1]], np.float32)
 
 
 def openface_warp() -> np.ndarray:

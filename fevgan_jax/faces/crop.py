@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial import ConvexHull
 
-FRAME = 64
+SIDE = 64  # pixels of the template
 
 # The mean head of the rendered data set (datasets/synthetic_faces), frontal, at 30 pixels per
 # decimetre: a jaw dropped in surprise and a forehead both stay inside the frame.
@@ -117,7 +117,7 @@ FOREHEAD = np.array(
 REDUCED = 4
 
 
-def similarity(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
+def similarity(landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
   """The rotation, uniform scale and shift that best map rigid landmarks onto the template.
 
   Best in least squares, in closed form: no reflection, no shear.
@@ -129,7 +129,7 @@ def similarity(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
   Returns:
     [2, 3] matrix; `transform` applies it.
   """
-  source, target = landmarks[RIGID], TEMPLATE[RIGID] * (size / FRAME)
+  source, target = landmarks[RIGID], TEMPLATE[RIGID] * (size / SIDE)
   source_mean, target_mean = source.mean(0), target.mean(0)
   s, t = source - source_mean, target - target_mean
   norm = (s * s).sum()
@@ -144,7 +144,7 @@ def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
   return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def hull(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
+def hull(landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
   """The convex polygon that the mask keeps: the landmarks and a forehead above them.
 
   Args:
@@ -156,9 +156,7 @@ def hull(landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
   """
   middle = (landmarks[0, 0] + landmarks[16, 0]) / 2
   half_width = (landmarks[16, 0] - landmarks[0, 0]) / 2
-  forehead = np.column_stack(
-    [middle + half_width * FOREHEAD[:, 0], FOREHEAD[:, 1] * (size / FRAME)]
-  )
+  forehead = np.column_stack([middle + half_width * FOREHEAD[:, 0], FOREHEAD[:, 1] * (size / SIDE)])
   points = np.concatenate([landmarks, forehead])
   return points[ConvexHull(points).vertices]
 
@@ -174,7 +172,7 @@ def inside(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:
   return left | right
 
 
-def crop(image: np.ndarray, landmarks: np.ndarray, size: int = FRAME) -> np.ndarray:
+def crop(image: np.ndarray, landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
   """An aligned, masked face: black outside the hull, each pixel the mean of the area it covers.
 
   Args:
@@ -224,11 +222,11 @@ def at_template_size(images: np.ndarray) -> np.ndarray:
   *leading, height, width, channels = images.shape
   if images.dtype != np.uint8 or height != width or channels != 3:
     raise ValueError(f'crops: {images.dtype} {images.shape}, expected uint8 [..., side, side, 3]')
-  if width == FRAME:
+  if width == SIDE:
     return images
-  method = cv2.INTER_AREA if width > FRAME else cv2.INTER_LINEAR
+  method = cv2.INTER_AREA if width > SIDE else cv2.INTER_LINEAR
   frames = [
-    cv2.resize(image, (FRAME, FRAME), interpolation=method)
+    cv2.resize(image, (SIDE, SIDE), interpolation=method)
     for image in images.reshape(-1, height, width, channels)
   ]
-  return np.stack(frames).reshape(*leading, FRAME, FRAME, channels)
+  return np.stack(frames).reshape(*leading, SIDE, SIDE, channels)

@@ -70,7 +70,7 @@ class Box:
     return np.array([self.x, self.y]) + self.side / 2
 
 
-def face(path: str | os.PathLike, size: int = crop.FRAME) -> np.ndarray:
+def face(path: str | os.PathLike, size: int = crop.SIDE) -> np.ndarray:
   """The aligned, masked face of a photograph: uint8 [size, size, 3].
 
   A warning says where it is not what clips begin with: one neutral face, whole and sharp.

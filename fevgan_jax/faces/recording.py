@@ -48,7 +48,7 @@ class Refused(Exception):
   """A recording cannot become a clip, and why."""
 
 
-def clip(recording: Recording, frames: int = 32, size: int = crop.FRAME) -> np.ndarray:
+def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> np.ndarray:
   """Crops every frame to the one template, then takes `frames` equally spaced moments.
 
   Between two recorded frames lies their weighted mean: the paper brings clips to one length by

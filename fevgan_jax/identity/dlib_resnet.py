@@ -16,7 +16,7 @@ import numpy as np
 from einops import rearrange
 from jax import Array
 
-from fevgan_jax.faces.crop import FRAME
+from fevgan_jax.faces.crop import SIDE
 
 CHANNELS = 256
 CHIP = 150
@@ -122,7 +122,7 @@ def _resampling(centre: float, side: int) -> np.ndarray:
   up to a pixel; at the chip's own resolution both say the same.
   """
   position = centre + ((np.arange(CHIP) + 0.5) / CHIP - 0.5) * CHIP_SIDE
-  distance = np.abs((position * (side / FRAME) - 0.5)[:, None] - np.arange(side))
+  distance = np.abs((position * (side / SIDE) - 0.5)[:, None] - np.arange(side))
   return np.maximum(1 - distance, 0).astype(np.float32)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange, reduce
 from jax import Array
 
-from fevgan_jax.faces.crop import FRAME
+from fevgan_jax.faces.crop import SIDE
 
 CHANNELS = 1024
 MEAN = (129.1863, 104.7624, 93.5940)  # RGB, of the training pictures (the authors' release)
@@ -46,7 +46,7 @@ def features(params: Any, image: Array) -> tuple[Array, Array]:
 
   A larger picture is averaged down to 64x64, whose map the generator's grid is.
   """
-  shrunk = reduce(image, 'b (h p) (w q) c -> b h w c', 'mean', h=FRAME, w=FRAME)
+  shrunk = reduce(image, 'b (h p) (w q) c -> b h w c', 'mean', h=SIDE, w=SIDE)
   return VGGFace().apply({'params': params}, shrunk)
 
 

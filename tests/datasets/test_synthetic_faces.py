@@ -13,11 +13,13 @@ if str(ROOT / 'datasets') not in sys.path:
   sys.path.insert(0, str(ROOT / 'datasets'))
 
 from fevgan_jax.faces import crop  # noqa: E402
+from fevgan_jax.faces.labels import EXPRESSIONS  # noqa: E402
 from synthetic_faces import (  # noqa: E402
+  action_units,
   asset,
   clips,
-  expression,
   lighting,
+  performance,
   person,
   renderer,
 )
@@ -33,10 +35,10 @@ def people() -> list[person.Person]:
   return [person.draw(seed) for seed in range(3)]
 
 
-def still(who: person.Person, units: np.ndarray | None = None) -> expression.Take:
+def still(who: person.Person, units: np.ndarray | None = None) -> performance.Take:
   """One frame that looks straight ahead, doing `units` [18]."""
   units = np.zeros(18) if units is None else units
-  return expression.Take('fear', units[None], 0 * units[None], np.zeros((1, 3)), who.light)
+  return performance.Take('fear', units[None], 0 * units[None], np.zeros((1, 3)), who.light)
 
 
 # The rasteriser.
@@ -136,7 +138,7 @@ def test_landmarks_lie_on_a_lit_face(people):
 def test_dropped_jaws_stay_inside_the_frame():
   for seed in range(builder_module.FIRST_TEST_SEED, builder_module.FIRST_TEST_SEED + 100):
     who = person.draw(seed)
-    take = expression.perform(who, 'surprise', 0, 2)
+    take = performance.perform(who, 'surprise', 0, 2)
     assert crop.hull(renderer.Frame(who, take, 1, 64, 1).landmarks)[:, 1].max() < 63
 
 
@@ -152,47 +154,47 @@ def test_a_seed_is_a_person(people):
 
 
 def test_every_displacement_is_in_the_asset():
-  assert {*person.displacements(), *expression.displacements()} == set(asset.head().names)
+  assert {*person.displacements(), *action_units.displacements()} == set(asset.head().names)
 
 
 def test_minimum_jerk():
   # 0.5^3 (10 - 7.5 + 1.5) = 0.5; 0.25^3 (10 - 3.75 + 0.375) = 0.103515625.
   np.testing.assert_allclose(
-    expression.minimum_jerk(np.array([-1, 0, 0.25, 0.5, 1, 2])), [0, 0, 0.103515625, 0.5, 1, 1]
+    performance.minimum_jerk(np.array([-1, 0, 0.25, 0.5, 1, 2])), [0, 0, 0.103515625, 0.5, 1, 1]
   )
 
 
-@pytest.mark.parametrize('label', expression.LABELS)
+@pytest.mark.parametrize('label', EXPRESSIONS)
 def test_takes_go_from_neutral_to_their_expression(people, label):
   for who in people:
     for number in range(4):
-      take = expression.perform(who, label, number, 32)
+      take = performance.perform(who, label, number, 32)
       assert not take.action_units[0].any() and not take.lopsided[0].any()
       assert (take.action_units >= 0).all()
-      apex = dict(zip(expression.ACTION_UNITS, take.action_units[-1]))
+      apex = dict(zip(action_units.ACTION_UNITS, take.action_units[-1]))
       for unit, value in apex.items():
-        mean, _ = expression.APEX[label].get(unit, (0, 0))
+        mean, _ = performance.APEX[label].get(unit, (0, 0))
         assert value > 0.25 if mean > 0.6 else value >= 0
         assert mean or value < 1e-6  # a blink, number 43, is over by then
 
 
 def test_stronger_takes_are_the_same_movement_larger(people):
-  usual = expression.perform(people[0], 'disgust', 0, 8)
-  least, greatest = (strength / expression.TYPICAL for strength in expression.STRENGTHS)
+  usual = performance.perform(people[0], 'disgust', 0, 8)
+  least, greatest = (strength / performance.TYPICAL for strength in performance.STRENGTHS)
   assert least <= usual.intensity <= greatest and (least + greatest) / 2 == pytest.approx(1)
   half = usual.intensity / 2
-  take = expression.perform(people[0], 'disgust', 0, 8, (half * expression.TYPICAL,) * 2)
+  take = performance.perform(people[0], 'disgust', 0, 8, (half * performance.TYPICAL,) * 2)
   assert take.intensity == pytest.approx(half)
   np.testing.assert_allclose(take.action_units, usual.action_units / 2, atol=1e-12)
   np.testing.assert_array_equal(take.pose, usual.pose)
-  none = expression.perform(people[0], 'disgust', 0, 8, (0.0, 0.0))
+  none = performance.perform(people[0], 'disgust', 0, 8, (0.0, 0.0))
   assert none.intensity == 0 and not none.action_units.any()
 
 
 def test_frame_0_is_the_neutral_face(people):
   who, head = people[0], asset.head()
-  for label in expression.LABELS:
-    take = expression.perform(who, label, 0, 2)
+  for label in EXPRESSIONS:
+    take = performance.perform(who, label, 0, 2)
     start = renderer.deform(who, head, take.action_units[0], take.lopsided[0])
     np.testing.assert_array_equal(start, who.vertices)
 
@@ -200,14 +202,14 @@ def test_frame_0_is_the_neutral_face(people):
 def test_pose_and_light_of_frame_0_do_not_know_the_label(people, monkeypatch):
   draws = np.random.default_rng
   monkeypatch.setattr(np.random, 'default_rng', lambda seed: draws(7))  # the same for every label
-  first, *others = (expression.perform(people[0], label, 0, 8) for label in expression.LABELS)
+  first, *others = (performance.perform(people[0], label, 0, 8) for label in EXPRESSIONS)
   for take in others:
     assert take.light == first.light
     np.testing.assert_array_equal(take.pose[0], first.pose[0])
 
 
 def test_more_frames_are_the_same_movement(people):
-  few, many = (expression.perform(people[1], 'sadness', 3, frames) for frames in (5, 9))
+  few, many = (performance.perform(people[1], 'sadness', 3, frames) for frames in (5, 9))
   np.testing.assert_allclose(many.action_units[::2], few.action_units, atol=1e-12)
   np.testing.assert_allclose(many.pose[::2], few.pose, atol=1e-12)
 
@@ -219,7 +221,7 @@ def test_expressions_move_what_they_should(people):
 
     def moved(unit: int, points: slice | list[int], who=who, rest=rest) -> float:
       units = np.zeros(18)
-      units[expression.ACTION_UNITS.index(unit)] = 1
+      units[action_units.ACTION_UNITS.index(unit)] = 1
       return (renderer.Frame(who, still(who, units), 0, 64, 1).landmarks - rest)[points, 1].mean()
 
     assert moved(12, [48, 54]) < -0.5
@@ -253,7 +255,7 @@ def test_srgb_there_and_back():
 def test_bytes_do_not_depend_on_the_number_of_processes():
   before = dict(os.environ)
   one, two = (list(clips.clips_of_people([0, 1, 2], 1, 16, 2, processes)) for processes in (1, 2))
-  assert len(one) == 3 * len(expression.LABELS)
+  assert len(one) == 3 * len(EXPRESSIONS)
   assert [clip['subject'] for clip in one] == ['0000000'] * 6 + ['0000001'] * 6 + ['0000002'] * 6
   for a, b in zip(one, two, strict=True):
     assert all(np.array_equal(a[name], b[name]) for name in a)
@@ -266,7 +268,7 @@ def test_a_prepared_set_reads_back(tmp_path):
   )
   builder = builder_module.Builder(data_dir=tmp_path, config=config)
   builder.download_and_prepare(file_format='array_record')
-  assert builder.info.features['label'].names == list(expression.LABELS)
+  assert builder.info.features['label'].names == list(EXPRESSIONS)
   subjects = {}
   for split, seed in (('train', 0), ('test', builder_module.FIRST_TEST_SEED)):
     source = builder.as_data_source(split)
@@ -275,7 +277,7 @@ def test_a_prepared_set_reads_back(tmp_path):
     rendered = clips.clips_of_person(seed, 2, 32, 3)
     expected = {(clip['label'], clip['take']): clip for clip in rendered}
     for example in source:
-      clip = expected[expression.LABELS[example['label']], example['take'].decode()]
+      clip = expected[EXPRESSIONS[example['label']], example['take'].decode()]
       for name in ('video', 'landmarks', 'action_units'):
         assert example[name].dtype == clip[name].dtype
         np.testing.assert_array_equal(example[name], clip[name])

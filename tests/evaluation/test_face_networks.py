@@ -39,7 +39,7 @@ def networks():
 def astronaut():
   """A real face as a crop, uint8 [64, 64, 3]."""
   image = skimage.data.astronaut()
-  return crops.crop(image, detect.landmarks(image), crops.FRAME)
+  return crops.crop(image, detect.landmarks(image), crops.SIDE)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / 'datasets'))
 
 from fevgan_jax.faces import crop  # noqa: E402
 from fevgan_jax.faces.labels import EXPRESSIONS  # noqa: E402
-from synthetic_faces import expression, person, renderer  # noqa: E402
+from synthetic_faces import person, renderer  # noqa: E402
+from synthetic_faces.performance import Take, perform  # noqa: E402
 
 SIDE = 256  # of a rendered face
 
@@ -33,10 +34,10 @@ def performance(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Faces uint8 [frames, side, side, 3] and landmarks, from neutral to the apex; None: neutral."""
   who = person.draw(seed)
-  take = expression.perform(who, label or 'fear', 0, frames)
+  take = perform(who, label or 'fear', 0, frames)
   if label is None:
     still = np.zeros_like(take.action_units)
-    take = expression.Take('fear', still, still, np.zeros((frames, 3)), take.light)
+    take = Take('fear', still, still, np.zeros((frames, 3)), take.light)
   return renderer.render(who, take, side, samples=1)
 
 

@@ -8,17 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-FRAME = (-3, -2, -1)
-CLIP = (-4, -3, -2, -1)
+FRAME_AXES = (-3, -2, -1)
+CLIP_AXES = (-4, -3, -2, -1)
 
 
-def psnr(a: Array, b: Array, *, axis: tuple[int, ...] = FRAME) -> Array:
+def psnr(a: Array, b: Array, *, axis: tuple[int, ...] = FRAME_AXES) -> Array:
   """Peak signal-to-noise ratio in decibels: -10 log10 of the mean squared error.
 
   Args:
     a: [..., height, width, 3] in [0, 1].
     b: like `a`.
-    axis: the axes with one mean squared error: FRAME for one value per frame, CLIP per clip.
+    axis: the axes with one mean squared error: FRAME_AXES for one value per frame, CLIP_AXES per
+      clip.
 
   Returns:
     The remaining axes, at most 100 dB, which is what frames that do not differ get.
@@ -40,7 +41,7 @@ def clip_psnr(a: Array, b: Array, *, pooled: bool = False) -> Array:
   Returns:
     [...] in decibels.
   """
-  return psnr(a, b, axis=CLIP) if pooled else psnr(a, b).mean(-1)
+  return psnr(a, b, axis=CLIP_AXES) if pooled else psnr(a, b).mean(-1)
 
 
 def ssim(
@@ -75,7 +76,7 @@ def ssim(
   means = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
   covariance = ab - mean_a * mean_b
   variances = aa - mean_a**2 + bb - mean_b**2
-  return (means * (2 * covariance + c2) / (variances + c2)).mean(FRAME)
+  return (means * (2 * covariance + c2) / (variances + c2)).mean(FRAME_AXES)
 
 
 def _gaussian_band(side: int, window: int, sigma: float) -> np.ndarray:
