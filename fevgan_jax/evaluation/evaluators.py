@@ -1,4 +1,4 @@
-"""Who judges the clips of a data set, and what they say of the real ones.
+"""What measures the clips of a data set, and what it says of the real ones.
 
 A face network says who it is, a classifier of expressions which one it sees, optical flow how much
 moves. All three look at 64x64 pixels, to which they bring larger clips. What they say of the real
@@ -41,7 +41,7 @@ class Traits(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Judges:
+class Evaluators:
   """Of one data set.
 
   Attributes:
@@ -57,8 +57,10 @@ class Judges:
   training_features: np.ndarray
 
 
-def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_size: int) -> Judges:
-  """The judges of a prepared data set: read from beside it, or made and kept there."""
+def of_dataset(
+  builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_size: int
+) -> Evaluators:
+  """Those of a prepared data set: read from beside it, or made and kept there."""
   classifier = expression_classifier.trained(builder)
   name = f'real_clips_{network.name}_{expression_classifier.VERSION}.npz'
   path = pathlib.Path(builder.data_path) / name
@@ -67,11 +69,11 @@ def of_dataset(builder: tfds.core.DatasetBuilder, network: FaceNetwork, batch_si
       traits, features = Traits(*(file[name] for name in Traits._fields)), file['training_features']
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     train, test = (builder.as_data_source(split) for split in ('train', 'test'))
-    traits = judge_all(test, network, classifier, batch_size)
+    traits = traits_of_split(test, network, classifier, batch_size)
     batches = watched_batches(train, batch_size, 'features of the training clips')
     features = np.concatenate([classifier(batch['video'])[1][:n] for _, batch, n in batches])
     keep(path, traits, features)
-  return Judges(network, classifier, traits, features)
+  return Evaluators(network, classifier, traits, features)
 
 
 def keep(path: pathlib.Path, traits: Traits, features: np.ndarray) -> None:
@@ -83,13 +85,19 @@ def keep(path: pathlib.Path, traits: Traits, features: np.ndarray) -> None:
     logging.warning('%s: cannot be kept (%s): it will be made again', path, error.strerror)
 
 
-def judge_all(source, network: FaceNetwork, classifier: Classifier, batch_size: int) -> Traits:
+def traits_of_split(
+  source, network: FaceNetwork, classifier: Classifier, batch_size: int
+) -> Traits:
   """The traits of every real clip of a split."""
   batches = watched_batches(source, batch_size, 'real clips')
-  return join([judge(batch['video'], count, network, classifier) for _, batch, count in batches])
+  return join(
+    [traits_of(batch['video'], count, network, classifier) for _, batch, count in batches]
+  )
 
 
-def judge(clips: np.ndarray, count: int, network: FaceNetwork, classifier: Classifier) -> Traits:
+def traits_of(
+  clips: np.ndarray, count: int, network: FaceNetwork, classifier: Classifier
+) -> Traits:
   """The traits of the first `count` clips, uint8 [batch, time, height, width, 3]."""
   probabilities, features = classifier(clips)
   clips, time = clips[:count], clips.shape[1]

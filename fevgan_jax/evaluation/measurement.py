@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fevgan_jax.data.batches import test_batch
-from fevgan_jax.evaluation.evaluators import Judges, Traits, join, judge, watched_batches
+from fevgan_jax.evaluation.evaluators import Evaluators, Traits, join, traits_of, watched_batches
 from fevgan_jax.evaluation.metrics import content_distance, image, motion
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.inference.trained import Generate
@@ -65,13 +65,13 @@ class Measured(NamedTuple):
     return ~np.isnan(self.values[row]['acd'])
 
 
-def measure(generate: Generate, source, judges: Judges, batch_size: int) -> Measured:
+def measure(generate: Generate, source, evaluators: Evaluators, batch_size: int) -> Measured:
   """Generates every clip of a split from its first frame and label, and measures it.
 
   Args:
     generate: of a `TrainedGenerator`.
-    source: the clips that the judges know as the real ones.
-    judges: of the data set.
+    source: the clips that the evaluators know as the real ones.
+    evaluators: of the data set.
     batch_size: clips at once.
   """
   facts = describe(source)
@@ -84,7 +84,7 @@ def measure(generate: Generate, source, judges: Judges, batch_size: int) -> Meas
       'still': np.repeat(real[:, :1], real.shape[1], axis=1),
     }
     for row, parts in shown.items():
-      parts.append(judge(clips[row], count, judges.network, judges.classifier))
+      parts.append(traits_of(clips[row], count, evaluators.network, evaluators.classifier))
     for row, partner in anchors.items():
       chosen = partner[start : start + count]
       videos = [source[i]['video'] for i in np.where(chosen < 0, start, chosen)]
@@ -93,9 +93,11 @@ def measure(generate: Generate, source, judges: Judges, batch_size: int) -> Meas
       scores = jax.device_get(compare_pixels(real, candidate))
       pixels.setdefault(row, []).append({name: x[:count] for name, x in scores.items()})
 
-  traits = {'real': judges.real} | {row: join(parts) for row, parts in shown.items()}
-  traits |= {row: Traits(*(x[partner] for x in judges.real)) for row, partner in anchors.items()}
-  images = judges.real.embedding[:, 0]
+  traits = {'real': evaluators.real} | {row: join(parts) for row, parts in shown.items()}
+  traits |= {
+    row: Traits(*(x[partner] for x in evaluators.real)) for row, partner in anchors.items()
+  }
+  images = evaluators.real.embedding[:, 0]
   values = {row: score(traits[row], images, facts.labels) for row in ROWS}
   for row, parts in pixels.items():
     values[row] |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -3,7 +3,7 @@ import pytest
 
 from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import expression_classifier, face_networks
-from fevgan_jax.evaluation.evaluators import Judges, judge_all
+from fevgan_jax.evaluation.evaluators import Evaluators, traits_of_split
 from fevgan_jax.evaluation.measurement import generated_clips, measure, partners
 from fevgan_jax.evaluation.metrics import content_distance
 
@@ -24,8 +24,8 @@ def still(images, labels, rng):
 
 
 @pytest.fixture(scope='module')
-def clips_and_judges(data_dir):
-  """Four clips, two labels of two people, and who judges them."""
+def clips_and_evaluators(data_dir):
+  """Four clips, two labels of two people, and what measures them."""
   from configs import synthetic_faces
 
   config = synthetic_faces.get_config('fevgan')
@@ -34,14 +34,14 @@ def clips_and_judges(data_dir):
   source = builder.as_data_source('train')
   clips = [clip for clip in (source[i] for i in range(len(source))) if clip['label'] in (3, 5)]
   network, classifier = face_networks.load('sface'), expression_classifier.trained(builder)
-  traits = judge_all(clips, network, classifier, batch_size=3)  # 3, and 1 filled up
-  return clips, Judges(network, classifier, traits, traits.features)
+  traits = traits_of_split(clips, network, classifier, batch_size=3)  # 3, and 1 filled up
+  return clips, Evaluators(network, classifier, traits, traits.features)
 
 
-def test_anchors_come_in_the_right_order(clips_and_judges):
-  clips, judges = clips_and_judges
+def test_anchors_come_in_the_right_order(clips_and_evaluators):
+  clips, evaluators = clips_and_evaluators
   assert len(clips) == 4
-  measured = measure(still, clips, judges, batch_size=3)
+  measured = measure(still, clips, evaluators, batch_size=3)
   values, traits = measured.values, measured.traits
   for metric, x in values['still'].items():  # the simplest system is that anchor
     np.testing.assert_array_equal(values['generated'][metric], x)
@@ -57,8 +57,8 @@ def test_anchors_come_in_the_right_order(clips_and_judges):
   assert np.all(values['other_label']['psnr'] < values['still']['psnr'])
 
 
-def test_clips_come_again_as_they_were_measured(clips_and_judges):
-  clips, _ = clips_and_judges
+def test_clips_come_again_as_they_were_measured(clips_and_evaluators):
+  clips, _ = clips_and_evaluators
 
   def numbered(images, labels, rng):  # what a clip is depends on its batch and its place in it
     import jax
