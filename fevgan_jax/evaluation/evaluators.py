@@ -23,6 +23,8 @@ from fevgan_jax.evaluation.metrics import motion
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
 
+VERSION = 2  # of the kept file, which is named by all weights: raise it with what is else measured
+
 
 class Traits(NamedTuple):
   """What clips show, each taken by itself.
@@ -62,8 +64,8 @@ def of_dataset(
 ) -> Evaluators:
   """Those of a prepared data set: read from beside it, or made and kept there."""
   classifier = expression_classifier.trained(builder)
-  name = f'real_clips_{network.name}_{expression_classifier.VERSION}.npz'
-  path = pathlib.Path(builder.data_path) / name
+  who = f'{network.name}_{network.digest}_{classifier.digest}'
+  path = pathlib.Path(builder.data_path) / f'real_clips_{VERSION}_{who}.npz'
   try:
     with np.load(path) as file:
       traits, features = Traits(*(file[name] for name in Traits._fields)), file['training_features']

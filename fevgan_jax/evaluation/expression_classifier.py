@@ -5,6 +5,7 @@ It only measures: no generator is trained against it. The Fréchet distance is b
 
 import dataclasses
 import functools
+import hashlib
 import os
 import pathlib
 import time
@@ -70,6 +71,11 @@ class Classifier:
   """
 
   variables: Variables
+
+  @property
+  def digest(self) -> str:
+    """Of its arrays, the first 12 digits of the SHA-256."""
+    return hashlib.sha256(_to_bytes(self.variables)).hexdigest()[:12]
 
   def __call__(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What clips show. Compiled once per number of clips.
@@ -184,10 +190,14 @@ def save(path: str | os.PathLike, classifier: Classifier) -> None:
   Raises:
     OSError: it cannot be written.
   """
-  flat = flax.traverse_util.flatten_dict(classifier.variables, sep='/')
-  data = safetensors.numpy.save({name: np.asarray(array) for name, array in flat.items()})
   with replacing(path) as temporary:
-    pathlib.Path(temporary).write_bytes(data)
+    pathlib.Path(temporary).write_bytes(_to_bytes(classifier.variables))
+
+
+def _to_bytes(variables: Variables) -> bytes:
+  """Arrays in the safetensors format, always in the same order."""
+  flat = flax.traverse_util.flatten_dict(variables, sep='/')
+  return safetensors.numpy.save({name: np.asarray(array) for name, array in flat.items()})
 
 
 def load(path: str | os.PathLike) -> Classifier:

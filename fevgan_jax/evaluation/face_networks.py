@@ -27,7 +27,7 @@ from absl import logging
 from fevgan_jax.faces import crop
 from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.runtime.files import packaged
+from fevgan_jax.runtime.files import packaged, sha256
 
 NETWORKS = ('sface', 'dlib', 'openface')
 
@@ -39,6 +39,7 @@ DLIB_BATCH = 16  # one shape, compiled once: the last pictures are joined by bla
 
 OPENFACE_CHIP = 96
 OPENFACE_MD5 = 'c95bfd8cc1adf05210e979ff623013b6'  # models/get-models.sh has no better digest
+OPENFACE_PROBLEM = "config.evaluation.weights: face network 'openface':"
 OPENFACE_EXPECTED = (
   "expected nn4.small2.v1.t7, which OpenFace's models/get-models.sh downloads "
   '(https://github.com/cmusatyalab/openface)'
@@ -67,10 +68,12 @@ class FaceNetwork:
       was trained for is Euclidean. Each picture's embedding is independent of the others'. A side
       other than 64 is resized to it first, so that every crop shows what a generated one can.
       Raises ValueError for anything else.
+    digest: of its weight file, the first 12 digits of the SHA-256.
   """
 
   name: str
   embed: Callable[[np.ndarray], np.ndarray]
+  digest: str
 
 
 def choose(requested: str, training: str) -> str:
@@ -111,12 +114,14 @@ def load(name: str, weights: str = '') -> FaceNetwork:
     UserError: unknown network; its file is missing, not given, damaged or another one.
   """
   if name == 'sface':
-    return FaceNetwork(name, _sface(sface_file()))
-  if name == 'dlib':
-    return FaceNetwork(name, _dlib(dlib_file.installed_file()))
-  if name == 'openface':
-    return FaceNetwork(name, _openface(weights))
-  raise UserError(f"no face network '{name}': expected one of {', '.join(NETWORKS)}")
+    path, read = sface_file(), _sface
+  elif name == 'dlib':
+    path, read = dlib_file.installed_file(), _dlib
+  elif name == 'openface':
+    path, read = _openface_file(weights), _openface
+  else:
+    raise UserError(f"no face network '{name}': expected one of {', '.join(NETWORKS)}")
+  return FaceNetwork(name, read(path), sha256(path)[:12])
 
 
 def sface_file() -> pathlib.Path:
@@ -183,9 +188,9 @@ def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   return embed
 
 
-def _openface(weights: str) -> Callable[[np.ndarray], np.ndarray]:
+def _openface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   """OpenFace's nn4.small2.v1 (Amos et al. 2016), the one that the paper measures with."""
-  network, warp = _read_openface(weights), openface_warp()
+  network, warp = _read_openface(path), openface_warp()
 
   def embed(images: np.ndarray) -> np.ndarray:
     chips = [
@@ -196,13 +201,16 @@ def _openface(weights: str) -> Callable[[np.ndarray], np.ndarray]:
   return embed
 
 
-def _read_openface(weights: str) -> cv2.dnn.Net:
-  problem = "config.evaluation.weights: face network 'openface':"
+def _openface_file(weights: str) -> pathlib.Path:
   if not weights:
-    raise UserError(f'{problem} no weight file given, {OPENFACE_EXPECTED}')
+    raise UserError(f'{OPENFACE_PROBLEM} no weight file given, {OPENFACE_EXPECTED}')
   path = pathlib.Path(weights).expanduser()
   if not path.is_file():
-    raise UserError(f"{problem} no file '{path}', {OPENFACE_EXPECTED}")
+    raise UserError(f"{OPENFACE_PROBLEM} no file '{path}', {OPENFACE_EXPECTED}")
+  return path
+
+
+def _read_openface(path: pathlib.Path) -> cv2.dnn.Net:
   try:
     torch7_file.read(path)  # refuses code and sizes that are not true; OpenCV is less careful
     network = cv2.dnn.readNetFromTorch(str(path))
@@ -211,11 +219,13 @@ def _read_openface(weights: str) -> cv2.dnn.Net:
       raise ValueError(f'it returns {shape} in place of (1, 128)')
   except (ValueError, TypeError, cv2.error) as error:
     reason = ' '.join(getattr(error, 'err', str(error)).split())
-    raise UserError(f"{problem} cannot read '{path}': {reason}; {OPENFACE_EXPECTED}") from error
+    raise UserError(
+      f"{OPENFACE_PROBLEM} cannot read '{path}': {reason}; {OPENFACE_EXPECTED}"
+    ) from error
   if hashlib.md5(path.read_bytes()).hexdigest() != OPENFACE_MD5:
     logging.warning(
       "%s '%s' is not the published file, whose MD5 is %s: distances will be others than with it.",
-      problem,
+      OPENFACE_PROBLEM,
       path,
       OPENFACE_MD5,
     )

@@ -1,5 +1,6 @@
 """Networks that measure identity: their alignment, what they tell apart, and OpenFace's file."""
 
+import hashlib
 import itertools
 import logging
 
@@ -221,6 +222,13 @@ def test_unknown_network_is_told():
     face_networks.load('vgg_face')
 
 
+def test_a_network_is_known_by_its_file(networks, openface_file):
+  assert networks['sface'].digest == face_networks.SFACE_SHA256[:12]
+  assert networks['dlib'].digest == dlib_file.SHA256[:12]
+  digest = hashlib.sha256(openface_file.read_bytes()).hexdigest()
+  assert face_networks.load('openface', str(openface_file)).digest == digest[:12]
+
+
 def test_openface_file_has_the_published_size(openface_file):
   # https://cmusatyalab.github.io/openface/models-and-accuracies: 3733968 parameters.
   layers = torch7_file.modules(torch7_file.read(openface_file))
@@ -328,7 +336,7 @@ def test_openface_weights_that_are_not_the_published_ones_are_told(
     face_networks.load('openface', str(openface_file))
   assert 'not the published file' in caplog.text
   caplog.clear()
-  digest = face_networks.hashlib.md5(openface_file.read_bytes()).hexdigest()
+  digest = hashlib.md5(openface_file.read_bytes()).hexdigest()
   monkeypatch.setattr(face_networks, 'OPENFACE_MD5', digest)
   face_networks.load('openface', str(openface_file))
   assert not caplog.text
