@@ -87,44 +87,72 @@ def transposed_conv(
   return _up(y, kernel, tuple(strides), tuple(map(tuple, padding)), fine)
 
 
+def general_conv(
+  x: Array,
+  kernel: Array,
+  window_strides: Sequence[int],
+  padding: Sequence[tuple[int, int]],
+  *,
+  lhs_dilation: Sequence[int],
+  rhs_dilation: Sequence[int],
+  dimension_numbers: lax.ConvDimensionNumbers,
+  feature_group_count: int,
+  precision: lax.PrecisionLike,
+) -> Array:
+  """`strided_conv` in the form of `lax.conv_general_dilated`, for `flax.linen.Conv`, whose arrays
+  are channels last too.
+
+  Raises:
+    ValueError: `strided_conv` cannot do it: a padding by name, dilation, groups of channels, or
+      another precision than the platform's.
+  """
+  del dimension_numbers
+  if isinstance(padding, str):
+    raise ValueError(f'padding {padding!r}: expected numbers')
+  if set(lhs_dilation) | set(rhs_dilation) != {1}:
+    raise ValueError(f'dilation {lhs_dilation} of input, {rhs_dilation} of kernel: expected none')
+  if feature_group_count != 1:
+    raise ValueError(f'{feature_group_count} groups of channels: expected one')
+  if precision is not None:
+    raise ValueError(f'precision {precision}: expected None')
+  return strided_conv(x, kernel, window_strides, padding)
+
+
 # Each of the three maps is linear in both arguments, so that their gradients are one another.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _down(x: Array, kernel: Array, strides: tuple[int, ...], padding: Padding) -> Array:
-  return lax.platform_dependent(
-    x,
-    kernel,
-    cpu=functools.partial(_down_by_products, strides=strides, padding=padding),
-    default=functools.partial(_down_by_xla, strides=strides, padding=padding),
-  )
+  sizes = {'strides': strides, 'padding': padding}
+  return _by_platform(x, kernel, cpu=_down_by_products, default=_down_by_xla, **sizes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _up(
   y: Array, kernel: Array, strides: tuple[int, ...], padding: Padding, fine: tuple[int, ...]
 ) -> Array:
-  return lax.platform_dependent(
-    y,
-    kernel,
-    cpu=functools.partial(_up_by_products, strides=strides, padding=padding, fine=fine),
-    default=functools.partial(_up_by_xla, strides=strides, padding=padding, fine=fine),
-  )
+  sizes = {'strides': strides, 'padding': padding, 'fine': fine}
+  return _by_platform(y, kernel, cpu=_up_by_products, default=_up_by_xla, **sizes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _kernel_gradient(
   x: Array, y: Array, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
 ) -> Array:
+  sizes = {'window': window, 'strides': strides, 'padding': padding}
+  return _by_platform(
+    x, y, cpu=_kernel_gradient_by_products, default=_kernel_gradient_by_xla, **sizes
+  )
+
+
+def _by_platform(
+  *arrays: Array, cpu: Callable[..., Array], default: Callable[..., Array], **sizes
+) -> Array:
+  """One of two functions of the same arrays and sizes: `cpu` where the program is compiled for one,
+  `default` everywhere else."""
+  branches = {'cpu': cpu, 'default': default}
   return lax.platform_dependent(
-    x,
-    y,
-    cpu=functools.partial(
-      _kernel_gradient_by_products, window=window, strides=strides, padding=padding
-    ),
-    default=functools.partial(
-      _kernel_gradient_by_xla, window=window, strides=strides, padding=padding
-    ),
+    *arrays, **{name: functools.partial(branch, **sizes) for name, branch in branches.items()}
   )
 
 

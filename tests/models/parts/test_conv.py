@@ -1,7 +1,9 @@
-"""The two convolutions against XLA's own, in value and gradient, and a case worked out by hand."""
+"""The two convolutions against XLA's own, in value and gradient, on a CPU and as other platforms
+compute them, and a case worked out by hand."""
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,19 +28,19 @@ CASES = [
 
 
 def inputs(window, strides, padding, fine, features=3, channels=5):
-  keys = jax.random.split(jax.random.key(0), 3)
+  rng = np.random.default_rng(0)
   coarse = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(fine, padding, window, strides)]
   return (
-    jax.random.normal(keys[0], (2, *fine, features)),
-    jax.random.normal(keys[1], (2, *coarse, channels)),
-    jax.random.normal(keys[2], (*window, features, channels)),
+    rng.normal(size=(2, *fine, features)).astype(np.float32),
+    rng.normal(size=(2, *coarse, channels)).astype(np.float32),
+    rng.normal(size=(*window, features, channels)).astype(np.float32),
   )
 
 
 def assert_close(a, b):
   """Within 1e-5 of the largest value."""
   for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * float(jnp.abs(y).max()))
+    np.testing.assert_allclose(x, y, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
 # All layers in one go, and a few in chunks of one example each.
@@ -58,34 +60,74 @@ def test_one_axis_by_hand():
   assert back.ravel().tolist() == [10.0, 100.0 + 2.0, 1000.0 + 20.0, 200.0]
 
 
-@pytest.mark.parametrize('case, chunk', WAYS)
-def test_strided_conv_equals_xla(case, chunk, monkeypatch):
-  monkeypatch.setattr(conv, 'CHUNK', chunk)
-  window, strides, padding, _ = case
-  x, y, kernel = inputs(*case)
-  ours = functools.partial(conv.strided_conv, strides=strides, padding=padding)
-  xla = functools.partial(conv._down_by_xla, strides=strides, padding=padding)
-  value, pull_back = jax.vjp(ours, x, kernel)
-  expected, expected_pull_back = jax.vjp(xla, x, kernel)
-  assert_close(value, expected)
-  assert_close(pull_back(y), expected_pull_back(y))
+@functools.partial(jax.jit, static_argnums=0)
+def value_and_gradients(function, slope, *arguments):
+  """function(*arguments), and the gradients of its product with a slope of its shape."""
+  value, pull_back = jax.vjp(function, *arguments)
+  return value, pull_back(slope)
 
 
-@pytest.mark.parametrize('case, chunk', WAYS)
-def test_transposed_conv_equals_xla(case, chunk, monkeypatch):
-  monkeypatch.setattr(conv, 'CHUNK', chunk)
-  window, strides, padding, fine = case
-  x, y, kernel = inputs(*case)
+def both_ways(window, strides, padding, fine):
+  """Of a case, per direction: ours, XLA's, and arguments of `value_and_gradients`."""
+  x, y, kernel = inputs(window, strides, padding, fine)
   reached = tuple(
     (m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding)
   )
-  x = x[(slice(None), *map(slice, reached))]
-  ours = functools.partial(conv.transposed_conv, strides=strides, padding=padding)
-  xla = functools.partial(conv._up_by_xla, strides=strides, padding=padding, fine=reached)
-  value, pull_back = jax.vjp(ours, y, kernel)
-  expected, expected_pull_back = jax.vjp(xla, y, kernel)
-  assert_close(value, expected)
-  assert_close(pull_back(x), expected_pull_back(x))
+  sizes = {'strides': strides, 'padding': padding}
+  return {
+    'down': (
+      functools.partial(conv.strided_conv, **sizes),
+      functools.partial(conv._down_by_xla, **sizes),
+      (y, x, kernel),
+    ),
+    'up': (
+      functools.partial(conv.transposed_conv, **sizes),
+      functools.partial(conv._up_by_xla, **sizes, fine=reached),
+      (x[(slice(None), *map(slice, reached))], y, kernel),
+    ),
+  }
+
+
+def as_elsewhere(monkeypatch):
+  """From now on functions are traced as GPU and TPU compute them."""
+  other = lambda *arrays, cpu, default, **sizes: default(*arrays, **sizes)  # noqa: E731
+  monkeypatch.setattr(conv, '_by_platform', other)
+
+
+def operations(function, *arguments, platform='cpu') -> set[str]:
+  """Which of the two it is compiled to: convolutions, matrix products, or both."""
+  text = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+  return {name for name in ('convolution', 'dot_general') if f'stablehlo.{name}' in text}
+
+
+@pytest.mark.parametrize('direction', ['down', 'up'])
+@pytest.mark.parametrize('case, chunk', WAYS)
+def test_equals_xla(case, chunk, direction, monkeypatch):
+  monkeypatch.setattr(conv, 'CHUNK', chunk)
+  ours, xla, arguments = both_ways(*case)[direction]
+  assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
+
+
+@pytest.mark.parametrize('direction', ['down', 'up'])
+@pytest.mark.parametrize('case', [CASES[i] for i in (0, 4, 6, 9)])
+def test_other_platforms_compute_the_same(case, direction, monkeypatch):
+  ours, _, arguments = both_ways(*case)[direction]
+  on_cpu = value_and_gradients(ours, *arguments)
+  as_elsewhere(monkeypatch)
+  elsewhere = lambda *arguments: ours(*arguments)  # not yet traced  # noqa: E731
+  assert operations(elsewhere, *arguments[1:]) == {'convolution'}
+  assert_close(value_and_gradients(elsewhere, *arguments), on_cpu)
+
+
+@pytest.mark.parametrize('direction', ['down', 'up'])
+def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction):
+  ours, _, (slope, x, kernel) = both_ways(*CASES[0])[direction]
+  of_x = lambda *arguments: value_and_gradients(ours, *arguments)[1][0]  # noqa: E731
+  of_kernel = lambda *arguments: value_and_gradients(ours, *arguments)[1][1]  # noqa: E731
+  for function in (of_x, of_kernel, lambda slope, *arguments: ours(*arguments)):
+    at = functools.partial(operations, function, slope, x, kernel)
+    assert at(platform='cpu') == {'dot_general'}
+    assert at(platform='cuda') == at(platform='tpu') == {'convolution'}
 
 
 def test_batch_is_cut_into_equal_chunks(monkeypatch):
@@ -98,18 +140,47 @@ def test_batch_is_cut_into_equal_chunks(monkeypatch):
     assert (parts.reshape(6, 10) == x).all()
 
 
-def test_second_derivative_is_the_derivative_of_the_first():
-  x, y, kernel = inputs(*CASES[0])
-  down = lambda x, kernel: jnp.sum(jnp.sin(conv.strided_conv(x, kernel, *CASES[0][1:3])))  # noqa: E731
-  xla = lambda x, kernel: jnp.sum(  # noqa: E731
-    jnp.sin(conv._down_by_xla(x, kernel, strides=CASES[0][1], padding=CASES[0][2]))
-  )
-  norm = lambda f: lambda x, kernel: jnp.sum(jax.grad(f)(x, kernel) ** 2)  # noqa: E731
-  np.testing.assert_allclose(
-    jax.grad(norm(down), 1)(x, kernel), jax.grad(norm(xla), 1)(x, kernel), rtol=1e-3, atol=1e-1
-  )
+@pytest.mark.parametrize('elsewhere', [False, True])
+def test_second_derivative_is_the_derivative_of_the_first(elsewhere, monkeypatch):
+  if elsewhere:
+    as_elsewhere(monkeypatch)
+  ours, xla, (_, x, kernel) = both_ways(*CASES[0])['down']
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def second(function, x, kernel):
+    first = jax.grad(lambda *arguments: jnp.sin(function(*arguments)).sum(), (0, 1))
+    return jax.grad(lambda *arguments: sum((g**2).sum() for g in first(*arguments)), (0, 1))(
+      x, kernel
+    )
+
+  assert_close(second(ours, x, kernel), second(xla, x, kernel))
 
 
 def test_channels_that_do_not_match_are_refused():
   with pytest.raises(AssertionError):
     conv.strided_conv(jnp.zeros((1, 4, 4, 3)), jnp.zeros((4, 4, 2, 5)), (2, 2), ((1, 1),) * 2)
+
+
+def test_form_of_xlas_convolution():
+  x, _, kernel = inputs(*CASES[5])
+  layer = nn.Conv(5, (4, 4), 2, padding=1, conv_general_dilated_cls=lambda: conv.general_conv)
+  params = {'kernel': kernel, 'bias': jnp.arange(5.0)}
+  expected = conv.strided_conv(x, kernel, *CASES[5][1:3]) + jnp.arange(5.0)
+  assert (layer.apply({'params': params}, x) == expected).all()
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'padding': 'SAME'}, "padding 'SAME'"),
+    ({'input_dilation': (2, 1)}, 'dilation'),
+    ({'kernel_dilation': 2}, 'dilation'),
+    ({'feature_group_count': 3}, '3 groups'),
+    ({'precision': 'highest'}, 'precision'),
+  ],
+)
+def test_what_it_cannot_do_is_refused(options, message):
+  general = {'padding': 1, 'conv_general_dilated_cls': lambda: conv.general_conv}
+  layer = nn.Conv(6, (4, 4), 2, **(general | options))
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
