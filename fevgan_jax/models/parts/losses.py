@@ -45,7 +45,7 @@ def label_loss(label_logits: Array, label: Array) -> Array:
     A scalar, at least 0.
   """
   chex.assert_rank([label_logits, label], [3, 2])
-  return -(label[:, None] * jax.nn.log_softmax(label_logits)).sum(-1).mean()
+  return optax.softmax_cross_entropy(label_logits, label[:, None]).mean()
 
 
 def reconstruction_loss(real: Array, fake: Array, *, motion_weight: float = 0.0) -> Array:
