@@ -172,7 +172,7 @@ def compare_pixels(real: jax.Array, candidate: jax.Array) -> dict[str, jax.Array
   over all frames, the others leave out the first."""
   real, candidate = (clip.astype(jnp.float32) / 255 for clip in (real, candidate))
   return {
-    'psnr': image.clip_psnr(real[:, 1:], candidate[:, 1:]),
+    'psnr': image.psnr(real[:, 1:], candidate[:, 1:]).mean(-1),
     'ssim': image.ssim(real[:, 1:], candidate[:, 1:]).mean(-1),
     'mse': jnp.square(real - candidate).mean((1, 2, 3, 4)),
   }

@@ -78,10 +78,12 @@ def test_a_frame_without_a_face_is_bridged(tmp_path, files):
 def refusals(files: list[bytes]) -> dict[str, list[bytes]]:
   wall = scenes.jpeg(np.full((240, 320, 3), 90, np.uint8))
   grey = [scenes.jpeg(np.asarray(Image.fromarray(decoded(file)).convert('L'))) for file in files]
+  # A seventh of the size, where an eighth is still found.
   tiny = [
-    scenes.jpeg(np.pad(decoded(file)[::6, ::6], ((60, 60), (60, 60), (0, 0)), 'edge'))
+    np.asarray(Image.fromarray(decoded(file)).resize((46, 34), Image.Resampling.BOX))
     for file in files
   ]
+  tiny = [scenes.jpeg(np.pad(picture, ((60, 60), (60, 60), (0, 0)), 'edge')) for picture in tiny]
   return {
     '0 frames, expected at least 5': [],
     '1 frames, expected at least 5': files[:1],
@@ -91,15 +93,15 @@ def refusals(files: list[bytes]) -> dict[str, list[bytes]]:
       *files[4:],
     ],
     '3 of 9 frames cannot be read, such as .*0.jpeg: not a picture': [b'', b'', b'', *files[3:]],
-    '9 of 9 .* without three colour channels': grey,
+    '9 of 9 .* without three color channels': grey,
     'a face in 4 of 9 frames, expected at least half': [*files[:4], *[wall] * 5],
-    'the face is too small: enlarged [2-9].* times to fill 64 pixels|a face in 0 of 9': tiny,
+    r'the face is too small: enlarged 2\.\d times to fill 64 pixels': tiny,
   }
 
 
 def test_what_is_refused_says_why(tmp_path, files):
   for number, (reason, pictures) in enumerate(refusals(files).items()):
-    with pytest.raises(Refused, match=f'^({reason})') as refused:
+    with pytest.raises(Refused, match=f'^{reason}') as refused:
       recording.clip(of(tmp_path / str(number), pictures))
     assert '\n' not in str(refused.value)
 

@@ -48,14 +48,18 @@ def test_a_still_face_stays_still(camera):
 
 def test_the_first_face_is_followed():
   """Two people: the larger one is followed, also when the other has come nearer."""
-  faces, landmarks = scenes.performance(1_000_000, None, 1)
-  small = scenes.photograph(faces[0], landmarks[0], (240, 320, 0.5, (30, 40)))[0]
-  large = scenes.photograph(faces[0], landmarks[0], (240, 320, 0.7, (60, 30)))[0]
+
+  def scene(seed: int, scale: float, place: tuple[float, float]) -> np.ndarray:
+    faces, landmarks = scenes.performance(seed, None, 1)
+    return scenes.photograph(faces[0], landmarks[0], (240, 320, scale, place))[0]
+
   tracker = track.Tracker()
-  first = tracker(np.concatenate([small, large], 1))
-  then = tracker(np.concatenate([large, small], 1)[:, 20:])  # she stands 50 pixels to the left
+  far, near = scene(1_000_001, 0.5, (60, 60)), scene(1_000_001, 0.85, (40, 10))
+  followed, moved = (scene(1_000_000, 0.7, place) for place in ((60, 30), (70, 35)))
+  first = tracker(np.concatenate([far, followed], 1))
+  then = tracker(np.concatenate([near, moved], 1))
   assert first[:, 0].min() > 320
-  assert then is None or then[:, 0].min() > 280
+  np.testing.assert_allclose((then - first).mean(0), (10, 5), atol=2)
 
 
 def test_a_frame_without_a_face_is_none_and_the_next_is_found():
