@@ -8,7 +8,9 @@ from configs import base
 
 
 def get_config(argument: str = ''):
-  config = base.get_config()
+  return base.get_config(argument, on_mug)
+
+
+def on_mug(config):
   config.dataset.name = 'mug'
   config.dataset.config = 'public'
-  return base.choose(config, argument)

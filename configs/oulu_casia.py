@@ -9,7 +9,9 @@ from configs import base
 
 
 def get_config(argument: str = ''):
-  config = base.get_config()
+  return base.get_config(argument, on_oulu_casia)
+
+
+def on_oulu_casia(config):
   config.dataset.name = 'oulu_casia'
   config.dataset.config = 'vl_strong'
-  return base.choose(config, argument)

@@ -9,7 +9,10 @@ from configs import base, synthetic_faces
 
 
 def get_config(argument: str = ''):
-  config = base.choose(base.get_config(), argument, synthetic_faces.short_run)
+  return base.get_config(argument, on_own_clips)
+
+
+def on_own_clips(config):
+  synthetic_faces.short_run(config)
   config.dataset.name = 'own_clips'
   config.dataset.config = 'to_apex'
-  return config

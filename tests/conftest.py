@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
+from fevgan_jax.evaluation import evaluate  # noqa: E402
 from fevgan_jax.runtime import parallel
 from fevgan_jax.training import step, train  # noqa: E402
 
@@ -83,6 +84,7 @@ def run(finished, config):
     with pytest.MonkeyPatch.context() as patch:  # a test that asks for this run may train others
       patch.setattr(step, 'train_step', counted)
       states.append(parallel.fetch(train.train(config, workdir)))
+      evaluate.evaluate(workdir)
   return workdir, states[0]
 
 

@@ -1,5 +1,6 @@
 """What the person typed: the right thing, or one line that helps."""
 
+import inspect
 import os
 import pathlib
 import subprocess
@@ -10,7 +11,11 @@ import pytest
 from PIL import Image
 
 from fevgan_jax import command_line
+from fevgan_jax.data import datasets
+from fevgan_jax.evaluation import compare, evaluate
+from fevgan_jax.inference import generate
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import benchmark, train
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -21,77 +26,123 @@ def elsewhere(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
 
 
-def parse(*words: str) -> command_line.Options:
+def parse(*words: str) -> command_line.Command:
   words = [str(ROOT / word) if word.startswith('configs/') else word for word in words]
   return command_line.parse(['main.py', *words])
 
 
+def config_of(*words: str):
+  return parse(*words).arguments['config']
+
+
 def test_defaults():
-  options = parse()
-  assert (options.mode, options.workdir) == ('train', pathlib.Path('runs/synthetic_faces'))
-  assert options.named_workdir is None
-  assert options.config.dataset.config == 'quick'
-  assert options.config.identity.network == 'dlib'
+  command = parse()
+  assert (command.mode, command.processes) == ('train', {})
+  assert set(command.arguments) == {'config', 'workdir'}
+  assert command.arguments['workdir'] == pathlib.Path('runs/synthetic_faces')
+  config = command.arguments['config']
+  assert (config.dataset.config, config.identity.network) == ('quick', 'dlib')
 
 
 def test_system_and_options_choose_config_and_workdir():
-  options = parse('--config', 'configs/synthetic_faces.py:fevgan,full,no_spatial')
-  assert options.config.dataset.config == 'full'
-  assert options.config.model.spatial_width == 0
-  assert options.workdir == pathlib.Path('runs/synthetic_faces-fevgan-full-no_spatial')
+  command = parse('--config', 'configs/synthetic_faces.py:fevgan,full,no_spatial')
+  config = command.arguments['config']
+  assert (config.dataset.config, config.model.spatial_width) == ('full', 0)
+  workdir = pathlib.Path('runs/synthetic_faces-fevgan-full-no_spatial')
+  assert command.arguments['workdir'] == workdir
 
 
 def test_folders_may_be_called_like_keys():
-  assert parse('--workdir', 'system').workdir == pathlib.Path('system')
+  assert parse('--workdir', 'system').arguments['workdir'] == pathlib.Path('system')
 
 
 def test_a_system_has_its_own_numbers_and_no_face_network():
-  config = parse('--config', 'configs/mug.py:cvgan', '--config.loss.first_frame=5').config
+  config = config_of('--config', 'configs/mug.py:cvgan', '--config.loss.first_frame=5')
   assert (config.optimizer.learning_rate, config.batch_size, config.model.width) == (2e-4, 32, 128)
-  assert (config.identity.network, config.loss.first_frame) == ('', 5)
+  assert 'identity' not in config
+  assert config.loss.first_frame == 5
 
 
 def test_keys_may_come_before_the_config():
-  options = parse('--config.batch_size=3', '--config', 'configs/mug.py', '--workdir', 'here')
-  assert options.config.batch_size == 3
-  assert options.config.dataset.name == 'mug'
-  assert options.workdir == options.named_workdir == pathlib.Path('here')
+  command = parse('--config.batch_size=3', '--config', 'configs/mug.py', '--workdir', 'here')
+  config = command.arguments['config']
+  assert (config.batch_size, config.dataset.name) == (3, 'mug')
+  assert command.arguments['workdir'] == pathlib.Path('here')
 
 
 def test_the_papers_numbers_are_the_defaults_of_the_licensed_sets():
-  config = parse('--config', 'configs/mug.py').config
+  config = config_of('--config', 'configs/mug.py')
   assert (config.optimizer.learning_rate, config.optimizer.b1, config.epochs) == (2e-5, 0.5, 400)
   assert config.loss.identity_frames == 4
   assert config.identity.network == 'vgg_face'
   assert not config.model.repeat_edges
 
 
-def test_only_without_a_config_are_the_best_weights_chosen(tmp_path):
+def test_weights_are_the_best_unless_a_system_is_named(tmp_path):
   words = '--mode', 'generate', '--image', 'x.png', '--output', str(tmp_path)
-  assert parse(*words).config.system == 'fevgan_plus'
-  file = ROOT / 'configs' / 'synthetic_faces.py'
-  for chosen in (file, 'configs/synthetic_faces.py', f'{file}:fevgan'):
-    assert parse(*words, '--config', str(chosen)).config.system == 'fevgan'
+  for config in ((), ('--config', 'configs/synthetic_faces.py')):
+    arguments = parse(*words, *config).arguments
+    assert 'system' not in arguments and arguments['workdir'] is None
+  arguments = parse(*words, '--config', 'configs/synthetic_faces.py:fevgan').arguments
+  assert arguments['system'] == 'fevgan'
+  assert inspect.signature(generate.generate).parameters['system'].default == 'fevgan_plus'
+
+
+def test_what_is_typed_of_a_trained_run_is_handed_on(tmp_path):
+  words = '--config.dataset.config=full', '--config.evaluation.batch_size', '3'
+  arguments = parse('--mode', 'evaluate', '--workdir', 'w', *words).arguments
+  assert arguments == {
+    'workdir': pathlib.Path('w'),
+    'overrides': {'dataset.config': 'full', 'evaluation.batch_size': 3},
+  }
+  named = '--config', 'configs/mug.py:vgan'
+  arguments = parse('--mode', 'evaluate', *named).arguments
+  assert arguments['workdir'] == pathlib.Path('runs/mug-vgan')
+  assert arguments['overrides'] == {'system': 'vgan', 'dataset.name': 'mug'}
+
+
+def test_every_mode_gives_its_function_what_it_takes():
+  words = {
+    'generate': ('--image', 'x.png', '--intensity', '0.5,1'),
+    'compare': ('--workdirs', 'a,b'),
+  }
+  functions = {
+    'train': train.train,
+    'prepare': datasets.prepare,
+    'evaluate': evaluate.evaluate,
+    'compare': compare.compare,
+    'generate': generate.generate,
+    'benchmark': benchmark.benchmark,
+  }
+  assert set(functions) == set(command_line.MODES)
+  for mode, function in functions.items():
+    command = parse('--mode', mode, *words.get(mode, ()))
+    inspect.signature(function).bind(**command.arguments)  # TypeError where they do not fit
 
 
 MISTAKES = {
   ('--config', 'nowhere.py'): "no file 'nowhere.py': expected one of configs/mug.py",
   ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of cvgan, fevgan",
-  ('--config', 'configs/mug.py:fevgan,ful'): "no option 'ful': expected one of no_identity",
-  ('--config', 'configs/mug.py:vgan,no_spatial'): "an ablation of fevgan, 'vgan' has none",
-  ('--config.loss.mask=1',): 'config.loss.mask: fevgan does not read it, only loss.adversarial',
-  ('--config', 'configs/mug.py:vgan', '--config.loss.identity=1'): 'vgan does not read it, only',
+  ('--config', 'configs/mug.py:fevgan,ful'): "no option 'ful' of fevgan with this file: expected",
+  ('--config', 'configs/mug.py:vgan,no_spatial'): 'of vgan with this file: there is none',
+  ('--config.loss.mask=1',): 'loss.mask: fevgan has no such key: expected one of loss.adversarial',
+  ('--config', 'configs/mug.py:vgan', '--config.loss.identity=1'): 'vgan has no such key',
   (
     '--config',
     'configs/mug.py:vgan',
     '--config.identity.network=dlib',
-  ): 'config.identity.network: vgan does not read it, nor any other of config.identity',
+  ): '--config.identity.network: vgan has no such key',
   ('--config.system=vgan',): '--config.system: is chosen behind the file: --config ',
   ('--seed', '-1'): 'seed=-1',
-  ('--intensity', '0.5,much'): "--intensity: '0.5,much', expected different numbers",
-  ('--intensity', '0.5,0.50'): "--intensity: '0.5,0.50', expected different numbers",
+  ('--intensity', '0.5,much'): "['0.5', 'much']: expected different numbers, as --intensity 0.3",
+  ('--intensity', '0.5,0.50'): "['0.5', '0.50']: expected different numbers",
+  ('--intensity', '0.5'): '--intensity: --mode train has no use for it',
+  ('--mode', 'evaluate', '--image', 'x'): '--image: --mode evaluate has no use for it',
+  ('--mode', 'compare', '--workdirs', 'a', '--config', 'configs/mug.py'): 'workdirs know their own',
+  ('--mode', 'generate', '--image', 'x', '--expression', 'joy'): 'should be one of <anger|disgust',
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
-  ('--config.nothing=1',): "no key 'nothing'",
+  ('--config.nothing=1',): '--config.nothing: fevgan has no such key',
+  ('--config.model.widht=1',): 'did you mean model.width',
   ('--config.batch_size=many',): 'batch_size=many',
   ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|compare|generate|benchmark>',
   ('--epochs=3',): "Unknown command line flag 'epochs'",
@@ -105,7 +156,7 @@ MISTAKES = {
   ('--coordinator', 'host:1', '--processes', '0', '--process', '0'): 'processes=0',
   ('--coordinator', 'auto', '--process', '0'): 'come from the cluster',
   ('--processes', '2', '--process', '0'): "--coordinator: '', expected HOST:PORT or auto",
-  ('--mode', 'evaluate', '--coordinator', 'auto'): '--mode evaluate: runs in one process',
+  ('--mode', 'evaluate', '--coordinator', 'auto'): '--mode evaluate runs in one process',
 }
 
 
@@ -143,7 +194,7 @@ def test_exit_codes(tmp_path):
   nowhere = '--config.dataset.data_dir=' + str(tmp_path / 'tfds')
   for message, *words in (
     ('no such file', '--mode', 'generate', '--image', 'nobody.jpg'),
-    ('without three colour channels', '--mode', 'generate', '--image', str(grey)),
+    ('without three color channels', '--mode', 'generate', '--image', str(grey)),
     ('no checkpoints there', '--mode', 'evaluate', '--workdir', str(tmp_path / 'empty')),
     ('cannot be split', '--config.batch_size=0', nowhere),
     ('weights.pth', *vgg_face, nowhere),

@@ -12,6 +12,7 @@ import pytest
 
 import fevgan_jax
 from configs import base
+from fevgan_jax import models
 from fevgan_jax.inference import trained
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
@@ -33,12 +34,19 @@ def test_neither_tensorflow_nor_torch_is_imported():
   subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True, cwd=ROOT)
 
 
-def test_every_config_overrides_only_known_keys():
+@pytest.mark.parametrize('name', models.names())
+def test_every_config_overrides_only_known_keys(name):
   from configs import mug, oulu_casia, own_clips, synthetic_faces
 
-  keys = set(base.get_config().to_dict())
+  def keys(config) -> dict[str, type]:
+    flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+    return {key: type(value) for key, value in flat.items()}
+
+  expected = keys(base.get_config(name))
+  assert 'optimizer.learning_rate' in expected and 'loss.adversarial' in expected
   for module in (mug, oulu_casia, own_clips, synthetic_faces):
-    assert set(module.get_config().to_dict()) == keys
+    assert keys(module.get_config(name)) == expected
+  assert keys(synthetic_faces.get_config(f'{name},full')) == expected
 
 
 @pytest.mark.parametrize('name', ['fevgan', 'fevgan_plus'])
@@ -49,7 +57,8 @@ def test_shipped_weights_are_small_and_generate(name):
   assert settings['system'] == name
   assert not any(settings.get(place) for place in checkpoint.PLACES)
   grey = np.full((2, 64, 64, 3), 128, np.uint8)
-  generator = trained.load(base.choose(base.get_config(), name), None)
+  generator = trained.load(system=name)
+  assert generator.clip_shape == (32, 64, 64, 3)
   clips = np.asarray(generator.generate(grey, np.array([3, 5]), jax.random.key(0)))
   assert clips.shape == (2, 32, 64, 64, 3)
   assert np.abs(clips[0].astype(int) - clips[1]).mean() > 0.5  # happiness is not surprise
@@ -57,4 +66,4 @@ def test_shipped_weights_are_small_and_generate(name):
 
 def test_systems_without_weights_say_so():
   with pytest.raises(UserError, match='vgan: no weights of it come with the project'):
-    trained.load(base.choose(base.get_config(), 'vgan'), None)
+    trained.load(system='vgan')

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces import builder
-from fevgan_jax.faces.labels import EXPRESSIONS
+from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
 from fevgan_jax.runtime.progress import Progress
 from synthetic_faces import clips, performance
 from synthetic_faces.action_units import ACTION_UNITS
@@ -72,7 +72,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         description='200 people, one take, in training from faint to strong.',
         train_people=160,
         test_people=40,
-        strengths=(0.0, 1.2 * performance.TYPICAL),
+        strengths=(0.0, MAX_INTENSITY * performance.TYPICAL),
       ),
       Config(
         name='tiny',

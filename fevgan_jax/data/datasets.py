@@ -1,13 +1,10 @@
-"""Prepared TFDS data to batches: deterministic for a seed, with a position that can be saved."""
+"""The data sets of datasets/: their builders, and their preparation."""
 
 import importlib
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping
 
-import grain
 import ml_collections
-import numpy as np
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces.builder import RecordedFaces
@@ -15,6 +12,20 @@ from fevgan_jax.runtime.errors import UserError
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'datasets'
 FILE_FORMAT = 'array_record'  # random access, and no TensorFlow
+
+
+def defaults() -> ml_collections.ConfigDict:
+  """The section of the config that says what clips are read, and from where."""
+  return ml_collections.ConfigDict(
+    {
+      'name': 'synthetic_faces',  # a folder of datasets/
+      'config': 'quick',  # one of its builder's configurations
+      'data_dir': '',  # of prepared data; empty for TFDS' own default, ~/tensorflow_datasets
+      # of files that cannot be downloaded; empty for TFDS' own default, downloads/manual in the
+      # folder above
+      'manual_dir': '',
+    }
+  )
 
 
 def names() -> list[str]:
@@ -91,52 +102,3 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
       '--config.dataset.data_dir'
     ) from failure
   return ready
-
-
-def train_batches(
-  source, config: ml_collections.ConfigDict, part: slice = slice(None)
-) -> grain.DatasetIterator:
-  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and, of
-  a data set that knows it, 'intensity' float32 [batch].
-
-  Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
-  result give the position, which counts batches.
-
-  Args:
-    source: the split's clips.
-    config: `seed` and `batch_size` are read.
-    part: of every batch, what this process takes. The global batches, in which no clip is missing
-      and none comes twice in an epoch, and the position do not depend on how many processes there
-      are.
-  """
-
-  def load(indices: np.ndarray) -> dict[str, np.ndarray]:
-    clips = [source[i] for i in indices[part]]
-    kinds = {'video': np.uint8, 'label': np.int32, 'intensity': np.float32}
-    return {
-      key: np.stack([clip[key] for clip in clips]).astype(kind, copy=False)
-      for key, kind in kinds.items()
-      if key in clips[0]
-    }
-
-  dataset = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat()
-  dataset = dataset.batch(config.batch_size, drop_remainder=True).map(load)
-  return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
-
-
-def test_batches(source, batch_size: int) -> Iterator[tuple[int, Mapping[str, np.ndarray], int]]:
-  """All clips once and in order: the number of the first clip, and `test_batch` from there."""
-  for start in range(0, len(source), batch_size):
-    yield start, *test_batch(source, start, batch_size)
-
-
-def test_batch(source, start: int, batch_size: int) -> tuple[Mapping[str, np.ndarray], int]:
-  """The clips from `start` on. A last batch is filled up with its first clip, so that one shape is
-  compiled.
-
-  Returns:
-    A batch with every feature of the data set, and how many of its clips count.
-  """
-  clips = [source[i] for i in range(start, min(start + batch_size, len(source)))]
-  filled = clips + clips[:1] * (batch_size - len(clips))
-  return {key: np.stack([clip[key] for clip in filled]) for key in clips[0]}, len(clips)

@@ -2,26 +2,30 @@
 them."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import ml_collections
 from absl import logging
 
 from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import figures, page, tables
 from fevgan_jax.evaluation.runs import check_comparable, distinguish, read
 from fevgan_jax.runtime import media
+from fevgan_jax.runtime.files import replacing
 
 
 def compare(
-  config: ml_collections.ConfigDict, workdirs: list[pathlib.Path], output: pathlib.Path
+  workdirs: Sequence[pathlib.Path],
+  output: pathlib.Path,
+  overrides: Mapping[str, Any] | None = None,
 ) -> list[pathlib.Path]:
   """Tables and figures over runs that were measured on the same clips.
 
   Args:
-    config: of which only what belongs to this machine is used.
     workdirs: of the runs. The first is the one that differences are to, and that the figures of a
       single system show.
     output: folder for comparison.md, figure2.png to figure6.png and comparison.html.
+    overrides: of the configs that they were trained with, see `trained.load`.
 
   Returns:
     The files written.
@@ -29,7 +33,7 @@ def compare(
   Raises:
     UserError: a run was not measured, or not with the others' protocol, or not on their clips.
   """
-  runs = [read(config, workdir) for workdir in workdirs]
+  runs = [read(workdir, overrides or {}) for workdir in workdirs]
   check_comparable(runs)
   runs = distinguish(runs)
   source = datasets.prepare(runs[0].generator.config).as_data_source('test')
@@ -42,7 +46,7 @@ def compare(
     (files[0], tables.markdown(title, tabulated, runs[0])),
     (files[1], page.html(title, tabulated, drawn, runs[0])),
   ):
-    with media.replacing(path) as temporary:
+    with replacing(path) as temporary:
       pathlib.Path(temporary).write_text(text)
   for figure in drawn:
     files.append(output / f'figure{figure.number}.png')

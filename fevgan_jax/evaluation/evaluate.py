@@ -3,12 +3,16 @@
 import hashlib
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
 
+from fevgan_jax import models
 from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import evaluators, face_networks
 from fevgan_jax.evaluation.measurement import (
@@ -25,6 +29,8 @@ from fevgan_jax.faces.labels import EXPRESSIONS, NUM_LABELS
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import replacing
 from fevgan_jax.training import checkpoint
 
 # What tables show of it, with the format of a number.
@@ -59,29 +65,56 @@ PROTOCOL = {
 SIZE = 'PSNR and SSIM on {side}x{side} pixels, all else on 64x64, to which clips are brought'
 
 
-def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
+def defaults() -> ml_collections.ConfigDict:
+  """The section of the config that says how clips are measured."""
+  return ml_collections.ConfigDict(
+    {
+      # which face network measures ACD and ACD-I: 'sface', 'dlib', 'openface' (the paper's, section
+      # 4.3) or 'auto': never the one that training used
+      'face_network': 'auto',
+      'weights': '',  # the weight file of 'openface', nn4.small2.v1.t7
+      'batch_size': 8,  # clips at once
+    }
+  )
+
+
+def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) -> dict:
   """Measures the newest checkpoint on every clip of the test split.
 
   Leaves evaluation.json, samples/test.png, test.gif and test_apex.png in `workdir`: a function of
   checkpoint, data and config.
 
+  Args:
+    workdir: of the run.
+    overrides: of the config that it was trained with, see `trained.load`.
+
   Returns:
     What evaluation.json holds.
+
+  Raises:
+    UserError: no checkpoint, an override that does not fit, or a missing weight file.
   """
-  generator = trained.load(config, workdir)
-  config, batch_size = generator.config, generator.config.evaluation.batch_size
+  generator = trained.load(workdir, overrides)
+  config, settings = generator.config, defaults()
+  settings.update(generator.config.evaluation)
+  batch_size = settings.batch_size
+  training_network = models.identity_network(config)
   network = face_networks.load(
-    face_networks.choose(config.evaluation.face_network, config.identity.network),
-    config.evaluation.weights,
+    face_networks.choose(settings.face_network, training_network), settings.weights
   )
+  if (shape := datasets.clip_shape(config)) != generator.clip_shape:
+    raise UserError(
+      f'{workdir}: makes clips of {generator.clip_shape}, those of {config.dataset.name}/'
+      f'{config.dataset.config} are {shape}: choose another --config.dataset.config'
+    )
   builder = datasets.prepare(config)
   source = builder.as_data_source('test')
-  judged_by = evaluators.of_dataset(builder, network, batch_size)
-  measured = measure(generator.generate, source, judged_by, batch_size)
+  evaluated_by = evaluators.of_dataset(builder, network, batch_size)
+  measured = measure(generator.generate, source, evaluated_by, batch_size)
   facts, traits = measured.facts, measured.traits
   every = np.ones(len(facts.labels), bool)
   mean = summary(measured, every, batch_size)
-  reference = judged_by.training_features
+  reference = evaluated_by.training_features
   for row in mean:
     features = traits[row].features[measured.there(row)]
     if min(len(features), len(reference)) > 1:
@@ -89,13 +122,14 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
       mean[row]['frechet'] = {'value': distance, 'interval': None}
   words = {'network': network.name, 'batch_size': batch_size, 'train': len(reference)}
   words |= {'clips': len(every), 'level': bootstrap.LEVEL, 'draws': bootstrap.DRAWS}
-  rules, side = dict(PROTOCOL), datasets.clip_shape(config)[1]
-  if side != crop.FRAME:
+  rules, side = dict(PROTOCOL), shape[1]
+  if side != crop.SIDE:
     rules['size'] = SIZE.format(side=side)
   result = {
     'system': config.system,
     'config_hash': hashlib.sha256(checkpoint.without_places(config).encode()).hexdigest()[:12],
     'step': generator.step,
+    'precision': jnp.dtype(models.dtype(config.precision)).name,
     'dataset': builder.info.full_name,
     'split': 'test',
     'clips': len(every),
@@ -121,7 +155,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict:
       'travel': travels.mean(0).tolist(),
       'grows': float((np.diff(travels) > 0).all(1).mean()),
     }
-  with media.replacing(workdir / 'evaluation.json') as temporary:
+  with replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
   write_samples(generator, source, facts, workdir / 'samples')
   logging.info('%s', report(result))

@@ -7,7 +7,7 @@ import numpy as np
 from einops import rearrange, repeat
 
 from fevgan_jax.evaluation.measurement import generated_clips
-from fevgan_jax.evaluation.runs import Run
+from fevgan_jax.evaluation.runs import Run, whole_systems
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.runtime import media
 
@@ -84,8 +84,7 @@ def figures(runs: list[Run], source) -> list[Figure]:
     drawn.append(beside_real(4, 'systems side by side', systems, source, cases, titles))
   ablations = [run for run in runs if run.is_ablation]
   if ablations:
-    fevgan = [run for run in systems if run.generator.config.system == 'fevgan']
-    beside = [*fevgan, *ablations]
+    beside = [*whole_systems(runs, ablations), *ablations]
     drawn.append(beside_real(5, 'ablations side by side', beside, source, cases, titles))
 
   worst = failures(first)

@@ -10,7 +10,7 @@ import numpy as np
 from fevgan_jax.data.batches import test_batch
 from fevgan_jax.evaluation.evaluators import Evaluators, Traits, join, traits_of, watched_batches
 from fevgan_jax.evaluation.metrics import content_distance, image, motion
-from fevgan_jax.faces.labels import NUM_LABELS
+from fevgan_jax.faces.labels import MAX_INTENSITY, NUM_LABELS
 from fevgan_jax.inference.trained import Generate
 
 # What is measured: the generated clip, and four anchors without which a number means little.
@@ -23,7 +23,7 @@ ROWS = {
 }
 
 
-INTENSITIES = (0.0, 0.3, 0.6, 0.9, 1.2)  # at which graded systems are measured
+INTENSITIES = (0.0, 0.3, 0.6, 0.9, MAX_INTENSITY)  # at which graded systems are measured
 
 
 class Facts(NamedTuple):

@@ -3,22 +3,15 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
-import ml_collections
 import numpy as np
 
+from fevgan_jax import models
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime.errors import UserError
-
-NAMES = {
-  'fevgan': 'FEV-GAN',
-  'fevgan_plus': 'FEV-GAN+',
-  'vgan': 'VGAN',
-  'cvgan': 'C-VGAN',
-  'mocogan': 'MoCoGAN',
-  'imaginator': 'ImaGINator',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +19,7 @@ class Run:
   """A trained system and how it was measured.
 
   Attributes:
-    name: readable, as the paper has it.
+    name: readable, as the paper has it; see `models.title`.
     workdir: of the run.
     generator: its newest checkpoint.
     result: its evaluation.json.
@@ -39,7 +32,21 @@ class Run:
 
   @property
   def is_ablation(self) -> bool:
-    return ' w/o ' in self.name
+    return bool(self.without)
+
+  @property
+  def system(self) -> str:
+    return self.generator.config.system
+
+  @property
+  def without(self) -> tuple[str, ...]:
+    """The parts that an ablation leaves out."""
+    return models.recipe(self.system).without(self.generator.config)
+
+  def paper(self, dataset: str) -> tuple[float, ...]:
+    """PSNR, SSIM, ACD and ACD-I that FEV-GAN's paper reports of it on a data set; () of none."""
+    reported = models.recipe(self.system).paper.get(dataset, {})
+    return reported.get(self.without, ())
 
   def values(self, metric: str, row: str = 'generated') -> np.ndarray:
     """A metric of every clip, [clips]; NaN where the clip has no such row."""
@@ -56,48 +63,61 @@ class Run:
     return np.array([clip['subject'] for clip in self.result['per_clip']])
 
 
-def read(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+def read(workdir: pathlib.Path, overrides: Mapping[str, Any]) -> Run:
   """The run of a workdir.
+
+  Args:
+    workdir: of the run.
+    overrides: of the config that it was trained with, see `trained.load`.
 
   Raises:
     UserError: it has no evaluation.json of its newest checkpoint, or no checkpoint.
   """
-  generator = trained.load(config, workdir)
   path = workdir / 'evaluation.json'
   again = f'measure it with --mode evaluate --workdir {workdir}'
   if not path.exists():
     raise UserError(f'{workdir}: no evaluation.json: {again}')
   try:
     result = json.loads(path.read_text())
-    step, _ = result['step'], result['face_network']  # which older files do not have
-  except (json.JSONDecodeError, KeyError) as error:
+    measured = {
+      'dataset.name': result['dataset'].split('/')[0],
+      'dataset.config': result['dataset'].split('/')[1],
+      'evaluation.face_network': result['face_network'],
+      'precision': result['precision'],  # which older files do not have
+    }
+    step = result['step']
+  except (json.JSONDecodeError, KeyError, IndexError) as error:
     raise UserError(f'{path}: not what this version writes: {again}') from error
+  for key, value in measured.items():
+    if overrides.get(key, value) != value:
+      raise UserError(
+        f'{path}: measured with config.{key} = {value!r}, not {overrides[key]!r}: {again} '
+        f'--config.{key}={overrides[key]}'
+      )
+  generator = trained.load(workdir, {**overrides, **measured})
   if step != generator.step:
     raise UserError(f'{path}: of step {step}, the checkpoint is of step {generator.step}: {again}')
-  return Run(name(generator.config), workdir, generator, result)
+  return Run(models.title(generator.config), workdir, generator, result)
 
 
-def name(config: ml_collections.ConfigDict) -> str:
-  """'FEV-GAN w/o E_s': the system as the paper calls it, and what it goes without."""
-  words = [NAMES.get(config.system, config.system)]
-  if config.system.startswith('fevgan'):
-    words += ['w/o E_s'] * (config.model.spatial_width == 0)
-    words += ['w/o E_Id'] * (not config.identity.network)
-  return ' '.join(words)
+def whole_systems(runs: list[Run], ablations: list[Run]) -> list[Run]:
+  """Those of the runs that the ablations take something away from."""
+  systems = {run.system for run in ablations}
+  return [run for run in runs if run.system in systems and not run.is_ablation]
 
 
 def check_comparable(runs: list[Run]) -> None:
   """
   Raises:
-    UserError: two runs were measured on other clips or with other judges.
+    UserError: two runs were measured on other clips or by other evaluators.
   """
   first = runs[0]
   for run in runs[1:]:
-    for key in ('dataset', 'split', 'face_network', 'protocol'):
+    for key in ('dataset', 'split', 'precision', 'face_network', 'protocol'):
       if run.result[key] != first.result[key]:
         raise UserError(
           f'{run.workdir} and {first.workdir}: measured with another {key}: measure both again '
-          'with --mode evaluate and the same --config.evaluation and --config.dataset'
+          'with --mode evaluate and the same --config.dataset, .evaluation and .precision'
         )
     if run.clips != first.clips:
       raise UserError(f'{run.workdir} and {first.workdir}: measured on other clips')

@@ -8,26 +8,9 @@ import numpy as np
 from fevgan_jax.evaluation.evaluate import COLUMNS, cell
 from fevgan_jax.evaluation.measurement import ROWS
 from fevgan_jax.evaluation.metrics import bootstrap
-from fevgan_jax.evaluation.runs import Run
+from fevgan_jax.evaluation.runs import Run, whole_systems
 
-# The paper's own numbers, Tables 1 and 3: PSNR, SSIM, ACD and ACD-I.
-PAPER = {
-  'mug': {
-    'VGAN': (16.32, 0.41, 0.14, 1.55),
-    'C-VGAN': (22.30, 0.83, 0.09, 0.73),
-    'MoCoGAN': (18.16, 0.58, 0.15, 0.90),
-    'ImaGINator': (20.29, 0.85, 0.08, 0.29),
-    'FEV-GAN': (27.10, 0.91, 0.09, 0.23),
-    'FEV-GAN w/o E_s': (25.44, 0.90, 0.11, 0.34),
-    'FEV-GAN w/o E_Id': (19.71, 0.69, 0.13, 1.22),
-  },
-  'oulu_casia': {
-    'VGAN': (15.09, 0.61, 0.27, 1.37),
-    'C-VGAN': (15.98, 0.61, 0.25, 1.26),
-    'ImaGINator': (22.98, 0.84, 0.07, 0.16),
-    'FEV-GAN': (25.61, 0.89, 0.12, 0.19),
-  },
-}
+# Of which the paper has tables; see `Recipe.paper`.
 DATASETS = {'mug': 'MUG', 'oulu_casia': 'Oulu-CASIA'}
 # Of these two runs' clips can be held against each other one by one.
 PAIRED = ('psnr', 'ssim', 'acd', 'acd_i', 'expression', 'motion')
@@ -51,8 +34,8 @@ def tables(runs: list[Run]) -> list[Table]:
   if whole:
     made.append(measured('Table 1: systems', whole, anchors=True))
   if ablations:
-    fevgan = [run for run in whole if run.generator.config.system == 'fevgan']
-    made.append(measured('Table 3: ablations', [*ablations, *fevgan], anchors=not whole))
+    beside = [*ablations, *whole_systems(runs, ablations)]
+    made.append(measured('Table 3: ablations', beside, anchors=not whole))
   if len(runs) > 1:
     made.append(differences(runs))
   return made
@@ -61,11 +44,10 @@ def tables(runs: list[Run]) -> list[Table]:
 def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
   """What was measured, one line a run, then the anchors; the paper's numbers at the right."""
   dataset = runs[0].result['dataset'].split('/')[0]
-  dataset = dataset if dataset in PAPER else 'mug'
+  dataset = dataset if dataset in DATASETS else 'mug'
   rows = []
   for run in runs:
-    paper = PAPER[dataset].get(run.name.split(' (')[0])
-    beside = ' / '.join(f'{x:.2f}' for x in paper) if paper else ''
+    beside = ' / '.join(f'{x:.2f}' for x in run.paper(dataset))
     rows.append([run.name, *cells(run.result['mean']['generated']), beside])
   if anchors:
     mean = runs[0].result['mean']
@@ -80,18 +62,20 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
     f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
     'does not give in full: its numbers stand here for their order and must not be set against '
     'ours.'
-  ) + order(runs, PAPER[dataset])
+  ) + order(
+    {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs},
+    {run.name: run.paper(dataset)[0] for run in runs if run.paper(dataset)},
+  )
   head = ['', *(title for title, _ in COLUMNS.values())]
   return Table(title, [*head, f'paper, {DATASETS[dataset]}: PSNR / SSIM / ACD / ACD-I'], rows, note)
 
 
-def order(runs: list[Run], paper: dict[str, tuple[float, ...]]) -> str:
-  """' By PSNR: A > B here, B > A there.', of the runs that the paper has too."""
-  here = {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs}
+def order(here: dict[str, float], paper: dict[str, float]) -> str:
+  """' By PSNR: A > B here, B > A there.', of the runs whose PSNR the paper has too."""
   here = {name: value for name, value in here.items() if name in paper}
   if len(here) < 2:
     return ''
-  ranked = (sorted(here, key=here.get), sorted(here, key=lambda name: paper[name][0]))
+  ranked = (sorted(here, key=here.get), sorted(here, key=paper.get))
   ours, theirs = (' > '.join(reversed(names)) for names in ranked)
   there = 'and in the paper.' if ours == theirs else f'{theirs} there.'
   return f' By PSNR: {ours} here, {there}'

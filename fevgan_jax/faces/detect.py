@@ -18,6 +18,7 @@ from fevgan_jax.faces import crop
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import packaged
+from fevgan_jax.runtime.media import Picture
 
 PREDICTOR = 'shape_predictor_68_face_landmarks.dat'
 PREDICTOR_SHA256 = 'fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f'
@@ -70,26 +71,27 @@ class Box:
     return np.array([self.x, self.y]) + self.side / 2
 
 
-def face(path: str | os.PathLike, size: int = crop.SIDE) -> np.ndarray:
+def face(picture: Picture, size: int = crop.SIDE) -> np.ndarray:
   """The aligned, masked face of a photograph: uint8 [size, size, 3].
 
   A warning says where it is not what clips begin with: one neutral face, whole and sharp.
 
   Raises:
-    UserError: the file is no colour picture, or shows no face that is large enough.
+    UserError: it is no color picture, or shows no face that is large enough.
   """
-  image = media.read_image(path)
-  points = landmarks(image, name=path)
+  image = media.pixels(picture)
+  name = picture if isinstance(picture, str | os.PathLike) else 'picture'
+  points = landmarks(image, name=name)
   if (factor := enlargement(points, size)) > ENLARGED:
     raise UserError(
-      f'{path}: the face is too small: it would be enlarged {factor:.1f} times to fill {size} '
+      f'{name}: the face is too small: it would be enlarged {factor:.1f} times to fill {size} '
       f'pixels, expected {ENLARGED} at most; give a larger or closer photograph.'
     )
   if seen := mouth(points):
     logging.warning(
       '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will '
       'be less like the person.',
-      path,
+      name,
       seen,
     )
   return crop.crop(image, points, size)

@@ -3,3 +3,5 @@ makes data sets need not load the networks."""
 
 EXPRESSIONS = ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
 NUM_LABELS = len(EXPRESSIONS)
+# Of an expression: 0 is the still face, 1 the usual strength, and beyond this nothing was trained.
+MAX_INTENSITY = 1.2

@@ -9,15 +9,18 @@ import functools
 import json
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.traverse_util
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import safetensors.numpy
 
 from fevgan_jax import models
+from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
 
@@ -25,6 +28,7 @@ from fevgan_jax.training import checkpoint
 # time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
 Generate = Callable[..., jax.Array]
 WEIGHTS = pathlib.Path(__file__).parents[1] / 'weights'
+BEST = 'fevgan_plus'  # whose weights animate a photograph where nobody says otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,41 +36,108 @@ class TrainedGenerator:
   """What a run has made.
 
   Attributes:
-    config: what it was trained with, and where things lie on this machine.
+    config: what it was trained with, but for what was overridden.
     step: of its training; None for the weights that come with the project.
+    clip_shape: (time, height, width, 3) of what it generates.
     generate: clips of images and labels.
     graded: whether `generate` heeds the intensity.
   """
 
   config: ml_collections.ConfigDict
   step: int | None
+  clip_shape: tuple[int, int, int, int]
   generate: Generate
   graded: bool
 
 
-def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None) -> TrainedGenerator:
-  """The generator of a run's newest checkpoint, or, without a run, the project's of this system.
+def load(
+  workdir: pathlib.Path | None = None,
+  overrides: Mapping[str, Any] | None = None,
+  *,
+  system: str = BEST,
+) -> TrainedGenerator:
+  """The generator of a run's newest checkpoint, or, without a run, the project's of a system.
 
   Args:
-    config: of which only what belongs to this machine is used, and without a run the system.
     workdir: of the run, or None.
+    overrides: values of the config's keys, 'dataset.config' and so on, other than in training.
+    system: whose weights; only read without a workdir.
 
   Raises:
-    UserError: no checkpoint; no weights of this system come with the project; or the face network's
-      weight file is missing.
+    UserError: no checkpoint; no weights of this system come with the project; an override that
+      `restored_config` refuses; or the face network's weight file is missing.
   """
   if workdir is None:
-    path = shipped(config.system)
+    path = shipped(system)
     if not path.exists():
-      raise UserError(f'{config.system}: no weights of it come with the project: name a --workdir')
+      raise UserError(f'{system}: no weights of it come with the project: name a --workdir')
     (variables, saved), step = read(path), None
   else:
     variables, saved, step = checkpoint.restore_generator(workdir)
-  config = checkpoint.restored_config(config, saved)
+  config = restored_config(saved, overrides or {}, workdir or path.name)
   encoder, frozen = models.load_identity(config)
   system = models.build(config, encoder)
+  shape = clip_shape(config, system, frozen, variables)
+  # An accelerator would be sent NumPy's arrays again at every call.
+  variables, frozen = jax.device_put((variables, frozen))
   generate = functools.partial(jax.jit(system.generate), variables, frozen)
-  return TrainedGenerator(config, step, generate, system.graded)
+  return TrainedGenerator(config, step, shape, generate, system.graded)
+
+
+def restored_config(
+  saved: dict, overrides: Mapping[str, Any], name: object
+) -> ml_collections.ConfigDict:
+  """The config that a run was trained with, but for the overrides.
+
+  Networks and optimizer have the keys that they have today: those younger than the run their
+  defaults.
+
+  Args:
+    saved: the run's config.
+    overrides: values by key.
+    name: of the run, for the error.
+
+  Raises:
+    UserError: an override of what training has decided.
+  """
+  own = flatten(models.defaults(saved['system']).to_dict())
+  saved = flatten(saved)
+  sections = {key.partition('.')[0] for key in own} | {'identity'}
+  config = {key: value for key, value in saved.items() if key.partition('.')[0] not in sections}
+  config |= {key: saved.get(key, default) for key, default in own.items()}
+  for key, value in overrides.items():
+    if checkpoint.may_differ(key) and (key in config or key.startswith('evaluation.')):
+      config[key] = value
+    elif config.get(key) != value:
+      raise UserError(
+        f'{name}: was trained with config.{key} = {config.get(key)!r}, not {value!r}: leave '
+        f'--config.{key} out, or train anew in another --workdir'
+      )
+  return ml_collections.ConfigDict(flax.traverse_util.unflatten_dict(config, sep='.'))
+
+
+def clip_shape(
+  config: ml_collections.ConfigDict, system: System, frozen, variables: dict
+) -> tuple[int, int, int, int]:
+  """(time, height, width, 3) of the clips that a generator with these variables makes: the networks
+  of every size have parameters of their own shapes.
+
+  Raises:
+    UserError: the variables are of none of the system's networks.
+  """
+  shapes_of = functools.partial(jax.tree.map, lambda x: x.shape)
+
+  def parameters(side: int) -> dict:
+    images = jnp.zeros((1, side, side, 3))
+    inputs = images, system.condition(jnp.zeros(1, int), 1.0), system.encode(frozen, images)
+    keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
+    return system.generator.init(keys, *inputs, train=False)['params']
+
+  recipe, found = models.recipe(config.system), shapes_of(variables['params'])
+  for side in recipe.sides:
+    if shapes_of(jax.eval_shape(functools.partial(parameters, side))) == found:
+      return (recipe.frames[0], side, side, 3)
+  raise UserError(f'{config.system}: these weights are not those of its networks')
 
 
 def shipped(system: str, dataset: str = 'synthetic_faces') -> pathlib.Path:
@@ -77,7 +148,7 @@ def shipped(system: str, dataset: str = 'synthetic_faces') -> pathlib.Path:
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
   """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config without the
   places of this machine."""
-  settings = flax.traverse_util.flatten_dict(config, sep='.')
+  settings = flatten(config)
   settings |= {key: '' for key in checkpoint.PLACES if key in settings}
   config = flax.traverse_util.unflatten_dict(settings, sep='.')
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
@@ -92,6 +163,11 @@ def read(path: pathlib.Path) -> tuple[dict, dict]:
     arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
     config = json.loads(file.metadata()['config'])
   return flax.traverse_util.unflatten_dict(arrays, sep='/'), config
+
+
+def flatten(config: dict) -> dict[str, Any]:
+  """Values by key: {'model': {'width': 32}} -> {'model.width': 32}."""
+  return flax.traverse_util.flatten_dict(config, sep='.')
 
 
 if __name__ == '__main__':

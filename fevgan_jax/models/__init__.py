@@ -1,5 +1,6 @@
 """The systems, one file each, and how a config becomes one of them."""
 
+import dataclasses
 import importlib
 import pkgutil
 from typing import Any
@@ -11,51 +12,98 @@ import optax
 
 from fevgan_jax import identity
 from fevgan_jax.identity import IdentityEncoder
+from fevgan_jax.models.parts.recipe import Recipe
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime.errors import UserError
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+Config = ml_collections.ConfigDict
 
 
-def load_identity(config: ml_collections.ConfigDict) -> tuple[IdentityEncoder | None, Any]:
-  """The frozen face network that a config names, and its parameters; (None, None) for the ablation
-  without one.
+def names() -> list[str]:
+  """Of the systems: every module of this folder is one."""
+  return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
+
+
+def recipe(system: str) -> Recipe:
+  """What the file of a system says of it.
 
   Raises:
-    UserError: the network or its weight file does not exist, or does not fit.
+    UserError: there is no such file.
   """
-  if not config.identity.network:
-    return None, None
-  return identity.load(config.identity.network, config.identity.weights or None)
+  if system not in names():
+    raise UserError(f"no system '{system}': expected one of {', '.join(names())}")
+  return importlib.import_module(f'{__name__}.{system}').RECIPE
 
 
-def keys(system: str) -> tuple[str, ...]:
-  """What a system reads of config.identity, model, critic and loss, whose keys are those of all
-  systems."""
-  return importlib.import_module(f'{__name__}.{system}').KEYS
+def defaults(system: str) -> Config:
+  """The sections of the config that networks and optimizer are made from: those of all systems, and
+  the system's own."""
+  config = Config(
+    {
+      'system': system,  # a file of this folder
+      # what the networks compute in: 'float32', 'bfloat16', or 'auto': bfloat16 on GPU and TPU.
+      # Parameters, optimizer, statistics and losses are always float32. Not in the paper
+      'precision': 'auto',
+      'norm': {  # batch normalization
+        'momentum': 0.9,  # of the running statistics; not in the paper
+        'epsilon': 1e-5,  # not in the paper; VGAN's decoder
+      },
+      'optimizer': {
+        'learning_rate': 2e-5,  # section 4.2; of Adam, for every network
+        'b1': 0.5,  # the "momentum" of section 4.2
+        'b2': 0.999,  # not in the paper; Adam's default
+        'weight_decay': 0.0,  # not in the paper
+        'schedule': 'constant',  # 'cosine' falls to zero over the run, for short ones
+      },
+    }
+  )
+  config.update(recipe(system).defaults())
+  return config
 
 
-def sides(system: str) -> tuple[int, ...]:
-  """Of the pictures that a system has networks for."""
-  return importlib.import_module(f'{__name__}.{system}').SIDES
+def title(config: Config) -> str:
+  """'FEV-GAN w/o E_s': a system's name in tables, and what the config leaves out of it."""
+  of_system = recipe(config.system)
+  return ' '.join([of_system.title, *(f'w/o {part}' for part in of_system.without(config))])
 
 
-def check_side(system: str, side: int) -> None:
-  """
+def check_clips(system: str, shape: tuple[int, ...]) -> None:
+  """Whether a system has networks for clips of this shape, [time, height, width, 3].
+
   Raises:
-    UserError: a system has no networks for pictures of this side.
+    UserError: it has none.
   """
-  if side not in sides(system):
-    known = ', '.join(f'{known}x{known}' for known in sides(system))
-    others = ''.join(f', or {name}' for name in NAMES if side in sides(name))
+  time, side = shape[:2]
+  made_for = recipe(system)
+  if side not in made_for.sides:
+    known = ', '.join(f'{known}x{known}' for known in made_for.sides)
+    others = ''.join(f', or {name}' for name in names() if side in recipe(name).sides)
     raise UserError(
       f'{system}: has networks for pictures of {known} pixels, not of {side}x{side}: choose '
       f'another --config.dataset.config{others}'
     )
+  if time not in made_for.frames:
+    known = ', '.join(map(str, made_for.frames))
+    raise UserError(f'{system}: has networks for clips of {known} frames, not of {time}')
+
+
+def identity_network(config: Config) -> str:
+  """The face network that a system is given; '' for none."""
+  return config.identity.network if 'identity' in config else ''
+
+
+def load_identity(config: Config) -> tuple[IdentityEncoder | None, Any]:
+  """The frozen face network that a config names, and its parameters; (None, None) without one.
+
+  Raises:
+    UserError: the network or its weight file does not exist, or does not fit.
+  """
+  network = identity_network(config)
+  return identity.load(network, config.identity.weights or None) if network else (None, None)
 
 
 def build(
-  config: ml_collections.ConfigDict,
+  config: Config,
   encoder: IdentityEncoder | None,
   *,
   steps: int = 1,
@@ -72,9 +120,14 @@ def build(
   Raises:
     UserError: a key has a value that does not exist.
   """
-  module = importlib.import_module(f'{__name__}.{config.system}')
-  optimizer = lambda: adam(config.optimizer, steps)  # noqa: E731
-  return module.system(config, encoder, optimizer, dtype(config.precision), axis_name)
+  chosen = recipe(config.system)
+  optimizer = adam(config.optimizer, steps)
+  return dataclasses.replace(
+    chosen.build(config, encoder, optimizer, axis_name),
+    graded='intensity' in chosen.conditions,
+    dtype=dtype(config.precision),
+    axis_name=axis_name,
+  )
 
 
 def dtype(precision: str) -> jnp.dtype:
@@ -87,9 +140,21 @@ def dtype(precision: str) -> jnp.dtype:
   return known[precision]
 
 
-def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransformation:
-  """Adam with a constant learning rate (section 4.2) or one that falls to zero along a cosine, and
-  with weight decay where a system has it."""
+def adam(config: Config, steps: int) -> optax.GradientTransformation:
+  """Adam (section 4.2), with weight decay where a system has it."""
+  optimizer = optax.adam(learning_rate(config, steps), b1=config.b1, b2=config.b2)
+  if config.weight_decay:  # as PyTorch's Adam has it: part of the gradient
+    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optimizer)
+  return optimizer
+
+
+def learning_rate(config: Config, steps: int) -> optax.Schedule:
+  """Constant (section 4.2), or falling to zero along a cosine over the run.
+
+  Args:
+    config: config.optimizer.
+    steps: of the run.
+  """
   schedules = {
     'constant': optax.constant_schedule(config.learning_rate),
     'cosine': optax.cosine_decay_schedule(config.learning_rate, max(steps, 1)),
@@ -98,7 +163,4 @@ def adam(config: ml_collections.ConfigDict, steps: int) -> optax.GradientTransfo
     raise UserError(
       f"config.optimizer.schedule: '{config.schedule}', expected one of {', '.join(schedules)}"
     )
-  optimizer = optax.adam(schedules[config.schedule], b1=config.b1, b2=config.b2)
-  if config.weight_decay:  # as PyTorch's Adam has it: part of the gradient
-    optimizer = optax.chain(optax.add_decayed_weights(config.weight_decay), optimizer)
-  return optimizer
+  return schedules[config.schedule]

@@ -10,28 +10,55 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 from einops import rearrange, repeat
 
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models.parts import losses
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm
+from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 from fevgan_jax.models.vgan import CRITIC_EPSILON, Discriminator, TwoStreams
 
 Array = jax.Array
 
-SIDES = (64,)  # of pictures
-# What it reads of config.identity, model, critic and loss.
-KEYS = (
-  'model.width',
-  'model.label_scale',
-  'critic.width',
-  'critic.judges_before_update',
-  'loss.adversarial',
-  'loss.first_frame',
-)
+
+def defaults() -> Config:
+  """Its sections of the configuration: main_conditional.lua's values."""
+  return Config(
+    {
+      'model': {
+        'width': 128,  # of the encoder and both streams: 1024-512-256-128 channels
+        'label_scale': 1.0,  # the one-hot label is multiplied by it where it joins the code
+      },
+      'critic': {
+        'width': 128,  # channels of the first layer: 128-256-512-1024
+        'judges_before_update': False,  # the generator is judged by the updated critic
+      },
+      'loss': {
+        'adversarial': 1.0,  # weight of the critic's verdict
+        'first_frame': 10.0,  # weight of the mean |input - first frame|
+      },
+    }
+  )
+
+
+def published(config: Config) -> None:
+  """As main_conditional.lua trains it, with the label that FEV-GAN's section 4.2 gives it.
+
+  Not as there: what is said of VGAN. That section has the code, joined by the label, "fed to the
+  generator" and says nothing of the critic, which therefore does not see the label, as in
+  main_conditional.lua: nothing in training checks that a clip shows what was asked for.
+  """
+  config.batch_size = 32
+  config.optimizer.learning_rate = 2e-4
+  config.optimizer.b1 = 0.5
+
+
+def short_run(config: Config) -> None:
+  config.model.width = config.critic.width = 32
+
+
 ENCODER_EPSILON = 1e-3  # main_conditional.lua's, as the critic's
 
 
@@ -51,7 +78,7 @@ class Encoder(nn.Module):
     """[batch, 64, 64, 3] in [-1, 1] -> [batch, 4, 4, 8 * width]."""
     x = nn.relu(Conv(self.width, (4, 4), (2, 2))(image))
     for multiple in (2, 4, 8):
-      x = nn.relu(self.norm(train)(Conv(multiple * self.width, (4, 4), (2, 2), bias=False)(x)))
+      x = nn.relu(self.norm(train)(Conv(multiple * self.width, (4, 4), (2, 2), use_bias=False)(x)))
     return x
 
 
@@ -78,16 +105,15 @@ class Generator(nn.Module):
     tiled = repeat(self.label_scale * label, 'b l -> b h w l', h=4, w=4)
     still = jnp.concatenate([latent, tiled], -1)
     moving = rearrange(still, 'b h w c -> b 1 h w c')
-    moving = UpConv(8 * self.width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(moving)
+    moving = UpConv(8 * self.width, (2, 1, 1), (1, 1, 1), padding=0, use_bias=False)(moving)
     moving = nn.relu(self.norm(train)(moving))
     return TwoStreams(self.width, self.norm, name='streams')(still, moving, train)
 
 
-def system(
-  config: ml_collections.ConfigDict,
+def build(
+  config: Config,
   identity: IdentityEncoder | None,
-  optimizer: Callable[[], optax.GradientTransformation],
-  dtype: jnp.dtype,
+  optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
   """Assembles C-VGAN, which has no use for a face network. Its mask goes unpenalised."""
@@ -101,8 +127,8 @@ def system(
   critic = Discriminator(config.critic.width, batch_norm(config.norm, axis_name, CRITIC_EPSILON))
   return System(
     generator=generator,
-    optimizer=optimizer(),
-    critics={'critic': Critic(critic, optimizer())},
+    optimizer=optimizer,
+    critics={'critic': Critic(critic, optimizer)},
     terms={
       'first_frame': Term(
         config.loss.first_frame,
@@ -111,6 +137,15 @@ def system(
     },
     adversarial_weight=config.loss.adversarial,
     judges_before_update=config.critic.judges_before_update,
-    dtype=dtype,
-    axis_name=axis_name,
   )
+
+
+RECIPE = Recipe(
+  title='C-VGAN',
+  conditions=('image', 'label'),
+  defaults=defaults,
+  build=build,
+  published=published,
+  short_run=short_run,
+  paper={'mug': {(): (22.30, 0.83, 0.09, 0.73)}, 'oulu_casia': {(): (15.98, 0.61, 0.25, 1.26)}},
+)

@@ -16,7 +16,6 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
 from einops import rearrange, repeat
@@ -24,31 +23,89 @@ from einops import rearrange, repeat
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models.parts import conv, losses
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, normal_init
+from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Term
 from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array
 
-SIDES = (64, 128, 256)  # of pictures
-# What it reads of config.identity, model, critic and loss.
-KEYS = (
-  'identity.network',
-  'identity.weights',
-  'model.width',
-  'model.spatial_width',
-  'model.label_scale',
-  'model.repeat_edges',
-  'critic.width',
-  'critic.label',
-  'critic.judges_before_update',
-  'loss.adversarial',
-  'loss.reconstruction',
-  'loss.motion_weight',
-  'loss.identity',
-  'loss.identity_frames',
-  'loss.identity_choice',
-  'loss.identity_target',
-)
+
+def defaults() -> Config:
+  """Its sections of the configuration, and where in the paper each key comes from."""
+  return Config(
+    {
+      'identity': {
+        # E_Id, section 3.1: 'vgg_face', the paper's; 'dlib' needs no file; '' is the ablation
+        'network': 'vgg_face',
+        'weights': '',  # its weight file; only 'dlib' has one of its own
+      },
+      'model': {
+        # of the decoder: 512-256-128-64 channels; 128 is the wide reading. Not in the paper
+        'width': 64,
+        # of E_s, 64 to 512 channels ("512 maps", section 3.1); 0 is the ablation
+        'spatial_width': 64,
+        # the one-hot label is multiplied by it where it joins the features, section 3.1
+        'label_scale': 1.0,
+        # the decoder sees its first and last frame repeated beyond the clip, not zeros
+        'repeat_edges': False,
+      },
+      'critic': {
+        'width': 64,  # 64-128-256-512 channels. Not in the paper: "almost inverts" the decoder
+        # where the label joins: 'input', tiled beside the video, or 'hidden', after the first layer
+        'label': 'input',
+        # the generator is judged by the critic before its update (line 14 as printed) or after it
+        'judges_before_update': False,
+      },
+      'loss': {
+        'adversarial': 1.0,  # of eq. (3) in eq. (1)
+        # lambda_1 of eq. (1) on the mean of eq. (4); no value in the paper, ImaGINator's here
+        'reconstruction': 100.0,
+        'motion_weight': 0.0,  # of moving pixels in eq. (4), see parts/losses.py; not in the paper
+        # lambda_2 of eq. (1) on the mean of eq. (5), features at unit scale; no value in the paper
+        'identity': 5.0,
+        'identity_frames': 4,  # of the clip's 32, section 3.3
+        'identity_choice': 'even',  # which: evenly spaced, or 'random' ones at each step
+        # what they are compared with: 'image' (eq. 5) or 'video' (Algorithm 1, line 13)
+        'identity_target': 'image',
+      },
+    }
+  )
+
+
+def short_run(config: Config) -> None:
+  """A larger learning rate, and a label that is used early, by its scale and by the weight of
+  moving pixels."""
+  config.identity.network = 'dlib'
+  config.model.width = config.model.spatial_width = config.critic.width = 32
+  config.model.label_scale = 20.0
+  config.model.repeat_edges = True
+  config.loss.motion_weight = 2.0
+  config.loss.identity_frames = 2
+  config.loss.identity_choice = 'random'
+  config.optimizer.learning_rate = 5e-4
+
+
+def long_run(config: Config) -> None:
+  """With more clips expressions need less weight, people more."""
+  config.loss.motion_weight = 0.5
+  config.loss.identity = 10.0
+
+
+def no_spatial(config: Config) -> None:
+  """The ablation "w/o E_s" of Table 3."""
+  config.model.spatial_width = 0
+
+
+def no_identity(config: Config) -> None:
+  """The ablation "w/o E_Id" of Table 3."""
+  config.identity.network = ''
+  config.loss.identity = 0.0
+
+
+def without(config: Config) -> tuple[str, ...]:
+  """Which of the paper's encoders a config leaves out."""
+  missing = {'E_s': not config.model.spatial_width, 'E_Id': not config.identity.network}
+  return tuple(part for part, is_missing in missing.items() if is_missing)
 
 
 class SpatialEncoder(nn.Module):
@@ -70,7 +127,7 @@ class SpatialEncoder(nn.Module):
     x = leaky_relu(Conv(self.width, (4, 4), (2, 2))(image))
     while x.shape[1] > 4:
       channels = min(2 * x.shape[-1], 8 * self.width)
-      x = leaky_relu(self.norm(train)(Conv(channels, (4, 4), (2, 2), bias=False)(x)))
+      x = leaky_relu(self.norm(train)(Conv(channels, (4, 4), (2, 2), use_bias=False)(x)))
     return x
 
 
@@ -85,13 +142,13 @@ def grow(
   """The decoder of a clip of this side up to its last layer: [batch, 4, 4, channels] -> [batch, 16,
   side / 2, side / 2, width]."""
   x = rearrange(features, 'b h w c -> b 1 h w c')
-  x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, bias=False)(x)
+  x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, use_bias=False)(x)
   x = nn.relu(norm(train)(x))
   for multiple in (4, 2, 1):
-    x = UpConv(multiple * width, bias=False, repeat_edges=repeat_edges)(x)
+    x = UpConv(multiple * width, use_bias=False, repeat_edges=repeat_edges)(x)
     x = nn.relu(norm(train)(x))
   while x.shape[2] < side // 2:
-    x = UpConv(width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), bias=False)(x)
+    x = UpConv(width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), use_bias=False)(x)
     x = nn.relu(norm(train)(x))
   return x
 
@@ -181,11 +238,11 @@ class VideoDiscriminator(nn.Module):
       tiled = repeat(label, 'b l -> b t h w l', t=time, h=height, w=width)
       x = jnp.concatenate([x, tiled], -1)
     while x.shape[2] > 32:
-      x = Conv(self.width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), bias=False)(x)
+      x = Conv(self.width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), use_bias=False)(x)
       x = leaky_relu(self.norm(train)(x))
     for multiple in (2, 4, 8):
       x = leaky_relu(
-        self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), bias=False)(x))
+        self.norm(train)(Conv(multiple * self.width, (4, 4, 4), (2, 2, 2), use_bias=False)(x))
       )
     x = Conv(1, x.shape[1:-1], (1, 1, 1), padding=0)(x)
     return rearrange(x, 'b 1 1 1 1 -> b')
@@ -259,11 +316,10 @@ def identity_term(frames: int, choice: str, target: str) -> Callable[..., Array]
   return loss
 
 
-def system(
-  config: ml_collections.ConfigDict,
+def build(
+  config: Config,
   identity: IdentityEncoder | None,
-  optimizer: Callable[[], optax.GradientTransformation],
-  dtype: jnp.dtype,
+  optimizer: optax.GradientTransformation,
   axis_name: str | None,
   decoder: type[nn.Module] = VideoDecoder,
 ) -> System:
@@ -297,12 +353,31 @@ def system(
       norm,
       decoder,
     ),
-    optimizer=optimizer(),
-    critics={'critic': Critic(critic, optimizer())},
+    optimizer=optimizer,
+    critics={'critic': Critic(critic, optimizer)},
     terms=terms,
     adversarial_weight=config.loss.adversarial,
     judges_before_update=config.critic.judges_before_update,
     identity=identity,
-    dtype=dtype,
-    axis_name=axis_name,
   )
+
+
+RECIPE = Recipe(
+  title='FEV-GAN',
+  conditions=('image', 'label'),
+  defaults=defaults,
+  build=build,
+  short_run=short_run,
+  long_run=long_run,
+  options={'no_spatial': no_spatial, 'no_identity': no_identity},
+  without=without,
+  sides=(64, 128, 256),
+  paper={
+    'mug': {
+      (): (27.10, 0.91, 0.09, 0.23),
+      ('E_s',): (25.44, 0.90, 0.11, 0.34),
+      ('E_Id',): (19.71, 0.69, 0.13, 1.22),
+    },
+    'oulu_casia': {(): (25.61, 0.89, 0.12, 0.19)},
+  },
+)

@@ -6,25 +6,21 @@ not show: teeth, a tongue, closed lids. Encoders, critic, losses and training ar
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
-import optax
 from einops import rearrange
 
-from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models import fevgan
 from fevgan_jax.models.parts.layers import UpConv, normal_init
-from fevgan_jax.models.parts.system import Generated, System
+from fevgan_jax.models.parts.recipe import Config
+from fevgan_jax.models.parts.system import Generated
 from fevgan_jax.models.parts.warp import warp
 
 Array = jax.Array
 
-KEYS = fevgan.KEYS  # what it reads of config.identity, model, critic and loss
-SIDES = fevgan.SIDES  # of pictures
 LARGEST = 12 / 64  # displacement at intensity 1, in parts of the picture's side
 BEGINNING = 8  # frames, after which nothing holds a movement back
 
@@ -63,13 +59,18 @@ class MotionDecoder(fevgan.VideoDecoder):
     return Generated(video, {'displacement': displacement, 'mask': mask})
 
 
-def system(
-  config: ml_collections.ConfigDict,
-  identity: IdentityEncoder | None,
-  optimizer: Callable[[], optax.GradientTransformation],
-  dtype: jnp.dtype,
-  axis_name: str | None,
-) -> System:
-  """FEV-GAN, but for its decoder and for hearing how strong an expression is."""
-  base = fevgan.system(config, identity, optimizer, dtype, axis_name, decoder=MotionDecoder)
-  return dataclasses.replace(base, graded=True)
+def short_run(config: Config) -> None:
+  """FEV-GAN's, with less weight on what moves: what rests need not be painted."""
+  fevgan.short_run(config)
+  config.loss.motion_weight = 0.5
+
+
+RECIPE = dataclasses.replace(
+  fevgan.RECIPE,
+  title='FEV-GAN+',
+  conditions=('image', 'label', 'intensity'),
+  build=functools.partial(fevgan.build, decoder=MotionDecoder),
+  short_run=short_run,
+  options={},
+  paper={},
+)

@@ -9,35 +9,55 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 from einops import rearrange, repeat
 
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.models.parts import conv, losses
-from fevgan_jax.models.parts.layers import (
-  Conv,
-  UpConv,
-  batch_norm,
-  both_sides,
-  leaky_relu,
-  torch_init,
-)
+from fevgan_jax.models.parts import losses
+from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
+from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 
 Array = jax.Array
 
-SIDES = (64,)  # of pictures
-# What it reads of config.identity, model, critic and loss.
-KEYS = (
-  'model.width',
-  'model.noise',
-  'critic.width',
-  'critic.judges_before_update',
-  'loss.adversarial',
-  'loss.reconstruction',
-  'loss.motion_weight',
-)
+
+def defaults() -> Config:
+  """Its sections of the configuration: its authors' values."""
+  return Config(
+    {
+      'model': {
+        'width': 64,  # channels of the encoder's first layer and the decoder's last block
+        'noise': 512,  # numbers from N(0, 1) per clip
+      },
+      'critic': {
+        'width': 64,  # channels of the first layer of both critics
+        'judges_before_update': True,  # the generator's update comes first
+      },
+      'loss': {
+        'adversarial': 1.0,  # weight of both critics' verdicts
+        'reconstruction': 100.0,  # weight of the mean |real - generated|
+        'motion_weight': 0.0,  # of moving pixels in it, see parts/losses.py; theirs has none
+      },
+    }
+  )
+
+
+def published(config: Config) -> None:
+  """What its code trains with.
+
+  Departures: the input is the clip's first frame, the neutral face, where theirs is the first of a
+  random window; the image critic sees the same frame of real and generated clips, where theirs
+  draws two; `epochs` are those of all systems, theirs are 5,001.
+  """
+  config.batch_size = 64
+  config.optimizer.learning_rate = 2e-4
+  config.optimizer.b1 = 0.5
+  config.optimizer.b2 = 0.999
+
+
+def short_run(config: Config) -> None:
+  config.model.width = config.critic.width = 32
+
 
 # Of the encoder and the critics; the decoder has PyTorch's default.
 normal_init = nn.initializers.normal(0.02)
@@ -62,10 +82,10 @@ class Encoder(nn.Module):
     [batch, 8, 8, 4 * width], [batch, 4, 4, 8 * width], and the code [batch, 100]."""
     maps, x = [], image
     for multiple in (1, 2, 4, 8):
-      x = Conv(multiple * self.width, (4, 4), (2, 2), bias=False, kernel_init=normal_init)(x)
+      x = Conv(multiple * self.width, (4, 4), (2, 2), use_bias=False, kernel_init=normal_init)(x)
       x = leaky_relu(self.norm(train)(x))
       maps.append(x)
-    code = Conv(self.code, (4, 4), (1, 1), 0, kernel_init=normal_init)(x)
+    code = Conv(self.code, (4, 4), (1, 1), padding=0, kernel_init=normal_init)(x)
     return maps, rearrange(code, 'b 1 1 c -> b c')
 
 
@@ -96,7 +116,7 @@ class UpBlock(nn.Module):
       (taps, 1, 1),
       (stride, 1, 1),
       (padding, 0, 0),
-      bias=False,
+      use_bias=False,
       kernel_init=torch_init,
     )
     in_space = UpConv(
@@ -104,7 +124,7 @@ class UpBlock(nn.Module):
       (1, 4, 4),
       (1, stride, stride),
       (0, padding, padding),
-      bias=self.bias,
+      use_bias=self.bias,
       kernel_init=torch_init,
     )
     return in_space(leaky_relu(self.norm(train)(in_time(x))))
@@ -167,51 +187,26 @@ class Generator(nn.Module):
     return Generated(Decoder(self.width, self.norm, name='decoder')(code, label, maps, train))
 
 
-def spectral_norm(kernel: Array, direction: Array) -> tuple[Array, Array]:
-  """The largest singular value of a kernel, by one power iteration (Miyato et al., 2018).
-
-  Args:
-    kernel: [*window, F, C]; the matrix is [C, everything else].
-    direction: [C], of length 1; the left singular vector as far as it is known.
-
-  Returns:
-    The singular value, whose gradient passes through the kernel alone; and the direction, better
-    known.
-  """
-  matrix = kernel.astype(jnp.float32).reshape(-1, kernel.shape[-1]).T
-  fixed = jax.lax.stop_gradient(matrix)
-  right = unit(direction @ fixed)
-  direction = unit(fixed @ right)
-  return direction @ matrix @ right, direction
-
-
-def unit(vector: Array) -> Array:
-  return vector / jnp.maximum(jnp.linalg.norm(vector), 1e-12)
-
-
 class SpectralConv(nn.Module):
-  """`Conv` whose kernel is divided by its largest singular value; with every training pass that is
-  known better by one iteration."""
+  """`Conv` whose kernel is divided by its largest singular value, which every training pass knows
+  better by one power iteration (Miyato et al., 2018)."""
 
   features: int
-  kernel: tuple[int, ...]
+  kernel_size: tuple[int, ...]
   strides: tuple[int, ...]
   padding: int = 1
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
-    kernel = self.param('kernel', normal_init, (*self.kernel, x.shape[-1], self.features))
-    bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    direction = self.variable(
-      'batch_stats',
-      'direction',
-      lambda: unit(jax.random.normal(self.make_rng('params'), (self.features,))),
+    convolution = Conv(
+      self.features,
+      self.kernel_size,
+      self.strides,
+      padding=self.padding,
+      kernel_init=normal_init,
     )
-    largest, better = spectral_norm(kernel, direction.value)
-    if train:
-      direction.value = better
-    kernel /= largest.astype(kernel.dtype)
-    return conv.strided_conv(x, kernel, self.strides, both_sides(self.padding, self.kernel)) + bias
+    # The statistics are float32 and would make the kernel so.
+    return nn.SpectralNorm(convolution, dtype=x.dtype)(x, update_stats=train)
 
 
 class VideoCritic(nn.Module):
@@ -261,16 +256,14 @@ def one_frame(video: Array, rng: Array) -> Array:
   return video[:, jax.random.randint(rng, (), 0, video.shape[1])]
 
 
-def system(
-  config: ml_collections.ConfigDict,
+def build(
+  config: Config,
   identity: IdentityEncoder | None,
-  optimizer: Callable[[], optax.GradientTransformation],
-  dtype: jnp.dtype,
+  optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
   """Assembles ImaGINator, which has no use for a face network."""
   del identity
-  norm = batch_norm(config.norm, axis_name)
   width = config.critic.width
   reconstruction = Term(
     config.loss.reconstruction,
@@ -279,15 +272,24 @@ def system(
     ),
   )
   return System(
-    generator=Generator(config.model.width, config.model.noise, norm),
-    optimizer=optimizer(),
+    generator=Generator(config.model.width, config.model.noise, batch_norm(config.norm, axis_name)),
+    optimizer=optimizer,
     critics={
-      'video_critic': Critic(VideoCritic(width), optimizer()),
-      'image_critic': Critic(FrameCritic(width), optimizer(), one_frame),
+      'video_critic': Critic(VideoCritic(width), optimizer),
+      'image_critic': Critic(FrameCritic(width), optimizer, one_frame),
     },
     terms={'reconstruction': reconstruction},
     adversarial_weight=config.loss.adversarial,
     judges_before_update=config.critic.judges_before_update,
-    dtype=dtype,
-    axis_name=axis_name,
   )
+
+
+RECIPE = Recipe(
+  title='ImaGINator',
+  conditions=('image', 'label'),
+  defaults=defaults,
+  build=build,
+  published=published,
+  short_run=short_run,
+  paper={'mug': {(): (20.29, 0.85, 0.08, 0.29)}, 'oulu_casia': {(): (22.98, 0.84, 0.07, 0.16)}},
+)

@@ -10,29 +10,61 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 from einops import rearrange, repeat
 
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
+from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Generated, System, Verdict, whole_clip
 from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array
 
-SIDES = (64,)  # of pictures
-# What it reads of config.identity, model, critic and loss.
-KEYS = (
-  'model.width',
-  'model.content',
-  'model.motion',
-  'critic.width',
-  'critic.frames',
-  'critic.judges_before_update',
-  'loss.adversarial',
-  'loss.label',
-)
+
+def defaults() -> Config:
+  """Its sections of the configuration: its authors' values, but for `critic.frames`."""
+  return Config(
+    {
+      'model': {
+        'width': 64,  # channels of the frame decoder's last hidden layer: 512-256-128-64
+        'content': 50,  # numbers from N(0, 1) per clip
+        'motion': 10,  # numbers from N(0, 1) per frame, and of the recurrent network
+      },
+      'critic': {
+        'width': 64,  # channels of the first layer of both critics
+        # of a clip, that the video critic sees: 16, every second one, as its authors train it; or
+        # 32, of which it judges every 16 that follow each other
+        'frames': 32,
+        'judges_before_update': False,  # the generator is judged by the updated critics
+      },
+      'loss': {
+        'adversarial': 1.0,  # weight of both critics' verdicts
+        # weight of the cross-entropy of the label in the video critic's loss and the generator's
+        'label': 1.0,
+      },
+    }
+  )
+
+
+def published(config: Config) -> None:
+  """What its code trains with.
+
+  Departures: batches of `batch_size` clips, the image critic on one random frame of each, where
+  theirs has batches of its own (10 images, 3 videos); the labels of the batch, where theirs draws
+  some; the generator is judged on the clips that the critics have just seen, where theirs generates
+  anew; 32 frames, where theirs trains on 16, every second one; Algorithm 1's schedule, epochs for
+  their 100,000 iterations.
+  """
+  config.optimizer.learning_rate = 2e-4
+  config.optimizer.b1 = 0.5
+  config.optimizer.b2 = 0.999
+  config.optimizer.weight_decay = 1e-5
+
+
+def short_run(config: Config) -> None:
+  config.model.width = config.critic.width = 32
+  config.critic.frames = 16  # less than half of the time
 
 
 class MotionCode(nn.Module):
@@ -42,11 +74,9 @@ class MotionCode(nn.Module):
 
   Attributes:
     size: numbers per frame, of noise and of code.
-    frames: of a clip.
   """
 
   size: int
-  frames: int
 
   @nn.compact
   def __call__(self, start: Array, noise: Array) -> Array:
@@ -70,12 +100,12 @@ class FrameDecoder(nn.Module):
   def __call__(self, code: Array, train: bool) -> Array:
     """[frames, numbers] -> [frames, 64, 64, 3] in (-1, 1)."""
     x = rearrange(code, 'n c -> n 1 1 c')
-    x = UpConv(8 * self.width, (4, 4), (1, 1), 0, bias=False, kernel_init=torch_init)(x)
+    x = UpConv(8 * self.width, (4, 4), (1, 1), 0, use_bias=False, kernel_init=torch_init)(x)
     x = nn.relu(self.norm(train)(x))
     for multiple in (4, 2, 1):
-      x = UpConv(multiple * self.width, (4, 4), (2, 2), bias=False, kernel_init=torch_init)(x)
+      x = UpConv(multiple * self.width, (4, 4), (2, 2), use_bias=False, kernel_init=torch_init)(x)
       x = nn.relu(self.norm(train)(x))
-    return jnp.tanh(UpConv(3, (4, 4), (2, 2), bias=False, kernel_init=torch_init)(x))
+    return jnp.tanh(UpConv(3, (4, 4), (2, 2), use_bias=False, kernel_init=torch_init)(x))
 
 
 class Generator(nn.Module):
@@ -102,7 +132,7 @@ class Generator(nn.Module):
     batch, kind = label.shape[0], label.dtype
     content_key, start_key, motion_key = jax.random.split(self.make_rng('noise'), 3)
     content = jax.random.normal(content_key, (batch, self.content), kind)
-    motion = MotionCode(self.motion, self.frames, name='motion')(
+    motion = MotionCode(self.motion, name='motion')(
       jax.random.normal(start_key, (batch, self.motion), kind),
       jax.random.normal(motion_key, (batch, self.frames, self.motion), kind),
     )
@@ -127,11 +157,11 @@ class FrameCritic(nn.Module):
   def __call__(self, frame: Array, label: Array, train: bool) -> Array:
     """frame [batch, 64, 64, 3] in [-1, 1] -> logits [batch, 4, 4]."""
     del label
-    x = leaky_relu(Conv(self.width, (4, 4), (2, 2), bias=False, kernel_init=torch_init)(frame))
+    x = leaky_relu(Conv(self.width, (4, 4), (2, 2), use_bias=False, kernel_init=torch_init)(frame))
     for multiple in (2, 4):
-      x = Conv(multiple * self.width, (4, 4), (2, 2), bias=False, kernel_init=torch_init)(x)
+      x = Conv(multiple * self.width, (4, 4), (2, 2), use_bias=False, kernel_init=torch_init)(x)
       x = leaky_relu(self.norm(train)(x))
-    x = Conv(1, (4, 4), (2, 2), bias=False, kernel_init=torch_init)(x)
+    x = Conv(1, (4, 4), (2, 2), use_bias=False, kernel_init=torch_init)(x)
     return rearrange(x, 'b h w 1 -> b h w')
 
 
@@ -152,15 +182,17 @@ class VideoCritic(nn.Module):
     """video [batch, time, 64, 64, 3] in [-1, 1] -> logits [batch, time - 15] and label logits
     [batch, time - 15, 6]. The label only says how many there are."""
 
-    def layer(features: int) -> Conv:
-      return Conv(features, (4, 4, 4), (1, 2, 2), (0, 1, 1), bias=False, kernel_init=torch_init)
+    def layer(features: int) -> nn.Module:
+      return Conv(
+        features, (4, 4, 4), (1, 2, 2), padding=(0, 1, 1), use_bias=False, kernel_init=torch_init
+      )
 
     x = leaky_relu(layer(self.width)(video))
     for multiple in (2, 4, 8):
       x = leaky_relu(self.norm(train)(layer(multiple * self.width)(x)))
-    logits = Conv(1 + label.shape[-1], (4, 4, 4), (1, 1, 1), 0, bias=False, kernel_init=torch_init)(
-      x
-    )
+    logits = Conv(
+      1 + label.shape[-1], (4, 4, 4), (1, 1, 1), padding=0, use_bias=False, kernel_init=torch_init
+    )(x)
     logits = rearrange(logits, 'b t 1 1 c -> b t c')
     return Verdict(logits[..., 0], logits[..., 1:])
 
@@ -178,11 +210,10 @@ def every_second(video: Array, rng: Array) -> Array:
   return jnp.where(first == 0, video[:, ::2], video[:, 1::2])
 
 
-def system(
-  config: ml_collections.ConfigDict,
+def build(
+  config: Config,
   identity: IdentityEncoder | None,
-  optimizer: Callable[[], optax.GradientTransformation],
-  dtype: jnp.dtype,
+  optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
   """Assembles MoCoGAN, which has no use for a face network."""
@@ -194,16 +225,25 @@ def system(
   width = config.critic.width
   return System(
     generator=Generator(config.model.width, config.model.content, config.model.motion, norm),
-    optimizer=optimizer(),
+    optimizer=optimizer,
     critics={
-      'image_critic': Critic(FrameCritic(width, norm), optimizer(), frame_of_each),
+      'image_critic': Critic(FrameCritic(width, norm), optimizer, frame_of_each),
       'video_critic': Critic(
-        VideoCritic(width, norm), optimizer(), views[config.critic.frames], config.loss.label
+        VideoCritic(width, norm), optimizer, views[config.critic.frames], config.loss.label
       ),
     },
     terms={},
     adversarial_weight=config.loss.adversarial,
     judges_before_update=config.critic.judges_before_update,
-    dtype=dtype,
-    axis_name=axis_name,
   )
+
+
+RECIPE = Recipe(
+  title='MoCoGAN',
+  conditions=('label',),
+  defaults=defaults,
+  build=build,
+  published=published,
+  short_run=short_run,
+  paper={'mug': {(): (18.16, 0.58, 0.15, 0.90)}},
+)

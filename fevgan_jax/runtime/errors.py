@@ -3,10 +3,3 @@
 
 class UserError(ValueError):
   """What was wrong (the value quoted), what was expected, and how to mend it, in one line."""
-
-
-def one_line(error: UserError | OSError) -> str:
-  """What the user is told."""
-  if isinstance(error, OSError):
-    return f'{error.filename or "disk"}: {error.strerror or error}'
-  return str(error)

@@ -29,8 +29,29 @@ CELL = 128  # pixels a side of a frame on a page: smaller ones are enlarged by a
 MOVIE_SIDE = 256  # smaller movies are enlarged: players show 64 pixels as a stamp
 
 
+# A file, or what of it is in memory already: uint8 [height, width, 3].
+Picture = str | os.PathLike | Image.Image | np.ndarray
+
+
+def pixels(picture: Picture) -> np.ndarray:
+  """A color picture as uint8 [height, width, 3], wherever it is; a file as `read_image` reads it.
+
+  Raises:
+    UserError: it is none.
+  """
+  if isinstance(picture, str | os.PathLike):
+    return read_image(picture)
+  if isinstance(picture, Image.Image):
+    return _to_rgb(ImageOps.exif_transpose(picture), 'picture')
+  if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+    raise UserError(
+      f'picture: {picture.dtype} {list(picture.shape)}, expected uint8 [height, width, 3]'
+    )
+  return picture
+
+
 def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
-  """A colour picture as uint8 [height, width, 3], turned upright as its EXIF entry says.
+  """A color picture as uint8 [height, width, 3], turned upright as its EXIF entry says.
 
   Palettes, CMYK and the like are converted, transparent parts are laid on white. Of an animation,
   the first frame.
@@ -40,7 +61,7 @@ def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
     grey: whether a picture without colour is taken too: its channel is given three times.
 
   Raises:
-    UserError: the file is missing, is no picture, is damaged, or has no three colour channels.
+    UserError: the file is missing, is no picture, is damaged, or has no three color channels.
   """
   try:
     with Image.open(path) as file:
@@ -51,10 +72,14 @@ def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
   except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise UserError(f'{path}: cannot be read ({reason}): expected a JPEG or PNG file.') from None
+  return _to_rgb(image, path, grey)
+
+
+def _to_rgb(image: Image.Image, name: str | os.PathLike, grey: bool = False) -> np.ndarray:
   if not grey and len(image.getbands()) < 3 and image.mode not in ('P', 'PA'):
     raise UserError(
-      f'{path}: a picture without three colour channels (mode {image.mode}): expected RGB; '
-      'give a colour photograph.'
+      f'{name}: a picture without three color channels (mode {image.mode}): expected RGB; '
+      'give a color photograph.'
     )
   if image.has_transparency_data:
     image = image.convert('RGBA')

@@ -64,7 +64,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     'clip': clips['video'].shape[1:],
     'batch_size': config.batch_size,
     'width': config.model.width,
-    'face_network': config.identity.network,
+    'face_network': models.identity_network(config),
     'seconds_per_step': per_step,
     'clips_per_second': config.batch_size / per_step,
     'compile_seconds': first - per_step,
@@ -82,7 +82,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
 def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState, dict]:
   """The system, its frozen face network, a fresh state, and a batch of this process's clips."""
   clips = random_clips(config, parallel.local_batch_size(config.batch_size))
-  models.check_side(config.system, clips['video'].shape[2])
+  models.check_clips(config.system, clips['video'].shape[1:])
   encoder, frozen = face_network(config)
   system = models.build(config, encoder, axis_name=parallel.AXIS)
   state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
@@ -124,7 +124,7 @@ def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.
 
 def face_network(config: ml_collections.ConfigDict):
   """As in training, but VGG-Face may have random weights: they do not change the time."""
-  if config.identity.network == 'vgg_face' and not config.identity.weights:
+  if models.identity_network(config) == 'vgg_face' and not config.identity.weights:
     return identity.untrained_vgg_face()
   return models.load_identity(config)
 

@@ -21,6 +21,8 @@ from fevgan_jax.training.state import TrainState
 
 # Where things lie on a machine: may differ between the processes of a run.
 PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights', 'evaluation.weights')
+# What may also be said anew of a trained run.
+FREE = (*PLACES, 'precision', 'dataset.name', 'dataset.config')
 ITEMS = ('generator', 'critics', 'data', 'config')
 
 
@@ -77,9 +79,9 @@ class Checkpoints:
     except (OSError, ValueError) as failure:
       raise self._cannot_write(failure) from failure
 
-  def restore(self, state: TrainState, data: Any) -> tuple[TrainState, Any]:
-    """The newest checkpoint that can be read, and its position in the data; the arguments where
-    there is none yet, and in other processes than the main one.
+  def restore(self, state: TrainState, data: Any, config: dict) -> tuple[TrainState, Any, dict]:
+    """The newest checkpoint that can be read, its position in the data, and its config; the
+    arguments where there is none yet, and in other processes than the main one.
 
     A checkpoint that cannot be read is reported and the one before it tried; if that can be read,
     the broken one is moved out of the way, to checkpoints_unreadable/.
@@ -87,12 +89,13 @@ class Checkpoints:
     Args:
       state: a state of the same structure and shapes.
       data: position at the beginning.
+      config: of the run from now on.
 
     Raises:
       UserError: there are checkpoints and none can be read.
     """
     if self._manager is None:
-      return state, data
+      return state, data, config
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
     unreadable = []
     for step in sorted(self._manager.all_steps(), reverse=True):
@@ -103,6 +106,7 @@ class Checkpoints:
             generator=ocp.args.StandardRestore(abstract.generator),
             critics=ocp.args.StandardRestore(abstract.critics),
             data=ocp.args.JsonRestore(),
+            config=ocp.args.JsonRestore(),
           ),
         )
       except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
@@ -114,13 +118,13 @@ class Checkpoints:
       self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
       step = jax.numpy.asarray(step, jax.numpy.int32)
-      return TrainState(step, items.generator, items.critics), items.data
+      return TrainState(step, items.generator, items.critics), items.data, items.config
     if unreadable:
       raise UserError(
         f'{self.folder}: none of the checkpoints {unreadable} can be read: '
         'name another --workdir to start anew'
       )
-    return state, data
+    return state, data, config
 
   def _cannot_write(self, failure: Exception) -> UserError:
     full = 'RESOURCE_EXHAUSTED' in str(failure) or getattr(failure, 'errno', 0) == errno.ENOSPC
@@ -175,19 +179,16 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
   raise UserError(f'{folder}: no checkpoint that can be read: train first')
 
 
-def restored_config(config: ml_collections.ConfigDict, saved: dict) -> ml_collections.ConfigDict:
-  """The config that the checkpoint was trained with, but for what belongs to this machine: where
-  things lie, and the precision to compute in. Keys that are younger than the checkpoint have the
-  values that they have now, and so has what is to be measured."""
-  restored = ml_collections.ConfigDict(config.to_dict())
-  restored.update(saved)
-  restored.precision = config.precision
-  restored.dataset.data_dir = config.dataset.data_dir
-  restored.dataset.manual_dir = config.dataset.manual_dir
-  restored.evaluation = config.evaluation
-  if config.identity.weights:
-    restored.identity.weights = config.identity.weights
-  return restored
+def may_differ(key: str) -> bool:
+  """Whether a run that was trained with one value of a key may be used with another: where things
+  lie, what is measured and on which data set, and the precision."""
+  return key in FREE or key.startswith('evaluation.')
+
+
+def free(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The values of the keys that may differ from those of training."""
+  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  return {key: value for key, value in flat.items() if may_differ(key)}
 
 
 def without_places(config: ml_collections.ConfigDict) -> str:

@@ -3,7 +3,6 @@
 import json
 import pathlib
 import signal
-import time
 from collections.abc import Iterator
 
 import flax.traverse_util
@@ -12,15 +11,15 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from fevgan_jax import models
-from fevgan_jax.data import datasets
-from fevgan_jax.evaluation import evaluate
+from fevgan_jax.data import batches, datasets
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime import media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.progress import Progress
 from fevgan_jax.training import checkpoint, state, step
 from fevgan_jax.training.journal import Journal, draw
 from fevgan_jax.training.state import TrainState
@@ -36,12 +35,27 @@ MAY_CHANGE = (
 )
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
-  """Prepares the data, trains from the newest checkpoint or from scratch, and evaluates.
+def defaults() -> ml_collections.ConfigDict:
+  """The keys of the config that the loop reads."""
+  return ml_collections.ConfigDict(
+    {
+      'seed': 0,  # of the weights, the order of the data and any noise
+      'epochs': 400.0,  # passes over the training clips; section 4.2; fractions are fine
+      'batch_size': 8,  # over all devices; not given in the paper, whose 4 GB card bounds it
+      'log_every': 10,  # steps, to metrics.jsonl and TensorBoard
+      'sample_every': 500,  # steps between sheets of generated clips
+      'checkpoint_every': 200,  # steps
+      'checkpoints_kept': 2,  # the newest ones
+    }
+  )
 
-  Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/, samples/ and
-  evaluation.json in `workdir`, all written by the main process. Two runs of one config end in the
-  same parameters, bit for bit, whether or not one was interrupted.
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
+  """Prepares the data, and trains from the newest checkpoint or from scratch.
+
+  Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/ and samples/ in
+  `workdir`, all written by the main process. Two runs of one config end in the same parameters, bit
+  for bit, whether or not one was interrupted.
 
   Returns:
     The state after the last step.
@@ -54,14 +68,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   if parallel.is_main():
     check_same_run(workdir, config.to_dict())
   datasets.builder(config)  # a wrong name is told before a missing weight file
-  models.check_side(config.system, datasets.clip_shape(config)[1])
+  models.check_clips(config.system, datasets.clip_shape(config))
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = builder.as_data_source('train')
   parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
-  last_step = max(1, round(config.epochs * len(source) / config.batch_size))
+  last_step = count_steps(config.epochs, len(source), config.batch_size)
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
-  batches = datasets.train_batches(source, config, part)
+  conditions = models.recipe(config.system).conditions
+  clips = batches.train_batches(source, config, conditions, part)
   current = create_state(system, frozen, config, source[0])
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
@@ -73,14 +88,17 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
     parallel.Terminator() as terminator,
   ):
-    current, position = parallel.from_main(checkpoints.restore(current, batches.get_state()))
-    batches.set_state(jax.tree.map(int, position))
+    *found, before = checkpoints.restore(current, clips.get_state(), config.to_dict())
+    current, position = parallel.from_main(found)
+    clips.set_state(jax.tree.map(int, position))
     current = parallel.replicate(current)
     done = int(current.step)
+    if parallel.is_main():
+      tell_jump(config, before, done, len(source))
     sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
     journal = Journal(workdir, done, jax.process_index())
-    for number in progress(done, last_step, config.batch_size):
-      current, metrics = train_step(current, frozen, parallel.shard(next(batches)), rng)
+    for number in steps_to_come(done, last_step, config.batch_size):
+      current, metrics = train_step(current, frozen, parallel.shard(next(clips)), rng)
       journal.add(number, metrics)
       if number == done + 1:
         memory.give_back()
@@ -92,15 +110,46 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
         journal.write_scalars(number, sampler(current))
       if last or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
-        checkpoints.save(current, batches.get_state(), config.to_dict())
+        checkpoints.save(current, clips.get_state(), config.to_dict())
       if stopping:
         logging.warning('SIGTERM: saved step %d', number)
         raise SystemExit(128 + signal.SIGTERM)
     journal.close()
   if parallel.is_main():
     draw(workdir)
-    evaluate.evaluate(config, workdir)
   return current
+
+
+def count_steps(epochs: float, clips: int, batch_size: int) -> int:
+  """Of a run."""
+  return max(1, round(epochs * clips / batch_size))
+
+
+def tell_jump(config: ml_collections.ConfigDict, before: dict, done: int, clips: int) -> None:
+  """Warns where a run goes on with another learning rate than it had, its cosine being as long as
+  the run.
+
+  Args:
+    config: of the run from now on.
+    before: the config of the checkpoint.
+    done: its step.
+    clips: of the training split.
+  """
+  lengths = [
+    count_steps(epochs, clips, config.batch_size) for epochs in (before['epochs'], config.epochs)
+  ]
+  old, new = (float(models.learning_rate(config.optimizer, n)(done)) for n in lengths)
+  if old != new:
+    logging.warning(
+      'config.epochs: %g in place of %g: the learning rate falls to zero over %d steps, not %d; '
+      'after step %d it jumps from %.1e to %.1e',
+      config.epochs,
+      before['epochs'],
+      *reversed(lengths),
+      done,
+      old,
+      new,
+    )
 
 
 def create_state(
@@ -136,35 +185,23 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
           f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
           'name another --workdir, or give the same value'
         )
-  with media.replacing(path) as temporary:
+  with replacing(path) as temporary:
     pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
 
 
-def progress(done: int, last_step: int, batch_size: int) -> Iterator[int]:
-  """Numbers of the steps to come, with a bar on a terminal and lines elsewhere."""
-  start, last_line = time.monotonic(), time.monotonic()
-  with tqdm(
-    total=last_step,
-    initial=done,
-    unit='step',
-    dynamic_ncols=True,
-    disable=None if parallel.is_main() else True,
-  ) as bar:
+def steps_to_come(done: int, last_step: int, batch_size: int) -> Iterator[int]:
+  """Numbers of the steps after `done`; says how far the training is."""
+  with Progress(
+    'training',
+    last_step,
+    'step',
+    done=done,
+    clips_per_unit=batch_size,
+    shown=parallel.is_main(),
+  ) as progress:
     for number in range(done + 1, last_step + 1):
       yield number
-      bar.update()
-      now = time.monotonic()
-      speed = (number - done) / (now - start)
-      bar.set_postfix_str(f'{speed * batch_size:.1f} clips/s', refresh=False)
-      if bar.disable and parallel.is_main() and now - last_line > 30:
-        last_line = now
-        logging.info(
-          'step %d of %d, %.1f clips/s, %d s left',
-          number,
-          last_step,
-          speed * batch_size,
-          (last_step - number) / speed,
-        )
+      progress.update()
 
 
 class Sampler:

@@ -19,7 +19,7 @@ def result(run) -> dict:
 def test_what_it_says_of_itself(run, result, config):
   assert (result['step'], result['clips'], result['people']) == (6, 6, 1)
   assert result['dataset'].startswith('synthetic_faces/tiny/')
-  assert result['face_network'] == 'sface'
+  assert (result['face_network'], result['precision']) == ('sface', 'float32')
   assert len(result['config_hash']) == 12
   assert '{' not in ''.join(result['protocol'].values())
   assert set(result['by_label']) == {clip['label'] for clip in result['per_clip']}
@@ -52,7 +52,7 @@ def test_numbers_by_hand(result, config):
 
 
 def test_twice_the_same(run, result, config):
-  assert evaluate.evaluate(config, run[0]) == result
+  assert evaluate.evaluate(run[0]) == result
 
 
 def measured() -> Measured:

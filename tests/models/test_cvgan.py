@@ -14,7 +14,7 @@ from fevgan_jax.models.parts.system import Example, Generated
 
 
 def test_shapes_and_sizes_as_published():
-  config = base.choose(base.get_config(), 'cvgan')
+  config = base.get_config('cvgan')
   assert (config.batch_size, config.optimizer.learning_rate, config.optimizer.b1) == (32, 2e-4, 0.5)
   fresh, generated, verdicts = shapes_of(config)
   generator, critic = fresh.generator.params, fresh.critics['critic'].params

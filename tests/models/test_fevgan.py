@@ -39,7 +39,7 @@ def test_ablations_drop_an_encoder():
   config = base.get_config()
   without_identity = shapes_of(config).state.generator.params
   assert without_identity['decoder']['UpConv_0']['kernel'].shape[-1] == 512 + 6
-  base.no_spatial(config)
+  config = base.get_config('fevgan,no_spatial')
   without_spatial = shapes_of(config, channels=1024).state.generator.params
   assert without_spatial['decoder']['UpConv_0']['kernel'].shape[-1] == 1024 + 6
   assert 'spatial_encoder' not in without_spatial

@@ -15,7 +15,7 @@ from fevgan_jax.models.parts.warp import warp
 
 
 def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
-  fresh, generated, verdicts = shapes_of(base.choose(base.get_config(), 'fevgan_plus'), 1024)
+  fresh, generated, verdicts = shapes_of(base.get_config('fevgan_plus'), 1024)
   assert generated.video.shape == (2, 32, 64, 64, 3)
   assert generated.extras['displacement'].shape == (2, 32, 64, 64, 2)
   assert generated.extras['mask'].shape == (2, 32, 64, 64, 1)
@@ -102,7 +102,7 @@ def test_graded_systems_hear_the_intensity_and_others_do_not(batch):
   batch['intensity'] = np.array([0.5, 1.1], np.float32)
   heard = {}
   for name in ('fevgan', 'fevgan_plus'):
-    config = base.choose(base.get_config(), name)
+    config = base.get_config(name)
     base.no_identity(config)
     system = models.build(config, None)
     heard[name] = system.example(None, batch).label
@@ -115,7 +115,7 @@ def test_graded_systems_hear_the_intensity_and_others_do_not(batch):
 
 
 def test_half_precision_keeps_the_picture_and_the_parts_of_pixels():
-  config = base.choose(base.get_config(), 'fevgan_plus')
+  config = base.get_config('fevgan_plus')
   base.no_identity(config)
   config.model.width = config.model.spatial_width = config.critic.width = 1
   config.precision = 'bfloat16'

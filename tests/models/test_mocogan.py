@@ -20,7 +20,7 @@ from fevgan_jax.training import state, step
 
 
 def test_shapes_and_sizes():
-  fresh, generated, verdicts = shapes_of(base.choose(base.get_config(), 'mocogan'))
+  fresh, generated, verdicts = shapes_of(base.get_config('mocogan'))
   assert generated.video.shape == (2, 32, 64, 64, 3)
   assert verdicts['image_critic'].shape == (2, 4, 4)
   assert verdicts['video_critic'].logits.shape == (2, 17)
@@ -62,7 +62,7 @@ def test_what_a_clip_is_drawn_from():
 
 def test_motion_code_is_a_path():
   # Each code depends on the noise up to its frame, and on none after it.
-  code = mocogan.MotionCode(size=3, frames=4)
+  code = mocogan.MotionCode(size=3)
   start, noise = jnp.ones((1, 3)), jax.random.normal(jax.random.key(0), (1, 4, 3))
   variables = code.init(jax.random.key(1), start, noise)
   path = code.apply(variables, start, noise)
@@ -112,7 +112,7 @@ def test_weights_start_as_pytorchs():
 def test_config_is_the_published_one_within_a_short_run():
   config = synthetic_faces.get_config('mocogan')
   assert (config.model.width, config.critic.width, config.optimizer.schedule) == (32, 32, 'cosine')
-  assert (config.model.content, config.model.motion, config.identity.network) == (50, 10, '')
+  assert (config.model.content, config.model.motion) == (50, 10)
   assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (2e-4, 1e-5)
   config.critic.frames = 16
   assert models.build(config, None).critics['video_critic'].view is mocogan.every_second
@@ -124,7 +124,7 @@ def test_config_is_the_published_one_within_a_short_run():
 def test_weight_decay_is_part_of_the_gradient():
   # Adam's first step has the size of the learning rate, whatever the gradient: here only that of
   # the decay.
-  config = base.choose(base.get_config(), 'mocogan').optimizer
+  config = base.get_config('mocogan').optimizer
   weight = jnp.array(2.0)
   for decay, expected in ((1e-5, -2e-4), (0.0, 0.0)):
     config.weight_decay = decay

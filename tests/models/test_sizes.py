@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
-from networks import count, norm, shapes_of
+from networks import count, narrow, norm, shapes_of
 
 from configs import base, mug, oulu_casia, own_clips, synthetic_faces
 from fevgan_jax import models
@@ -20,9 +20,9 @@ DEEP = ('fevgan', 'fevgan_plus')
 
 
 @pytest.fixture
-def large(config):
+def large(data_dir):
   """FEV-GAN+ for 128 pixels, as narrow as can be."""
-  config.system = 'fevgan_plus'
+  config = narrow('fevgan_plus', data_dir)
   config.dataset.config = 'tiny_128'
   return config
 
@@ -34,7 +34,7 @@ def kernels(params) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize('name', DEEP)
 @pytest.mark.parametrize(('side', 'doublings'), [(128, 1), (256, 2)])
 def test_each_doubling_is_one_more_layer(name, side, doublings):
-  config = base.choose(base.get_config(), name)
+  config = base.get_config(name)
   small, big = shapes_of(config, channels=256), shapes_of(config, channels=256, side=side)
   assert big.generated.video.shape == (2, 32, side, side, 3)
   assert big.verdicts['critic'].shape == (2,)
@@ -98,7 +98,7 @@ def test_every_data_set_comes_in_128_too(module, tmp_path):
   assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('name', sorted({*models.NAMES} - {*DEEP}))
+@pytest.mark.parametrize('name', sorted({*models.names()} - {*DEEP}))
 def test_other_systems_say_that_they_are_for_64(name, tmp_path):
   config = synthetic_faces.get_config(name)
   config.dataset.config, config.dataset.data_dir = 'tiny_128', str(tmp_path / 'data')
@@ -116,8 +116,8 @@ def test_a_photograph_is_cropped_as_large_as_what_was_trained_on(large, tmp_path
   with checkpoint.Checkpoints(tmp_path, 1) as checkpoints:
     checkpoints.save(fresh, {'next_index': 0}, large.to_dict())
   media.write_png(tmp_path / 'astronaut.png', skimage.data.astronaut())
-  where = tmp_path, str(tmp_path / 'astronaut.png'), 'fear', tmp_path / 'out'
-  files = generate.generate(synthetic_faces.get_config(), *where, [0.0])
+  where = str(tmp_path / 'astronaut.png'), 'fear', tmp_path / 'out'
+  files = generate.generate(*where, workdir=tmp_path, intensity=[0.0])
   face = media.read_image(files[0])
   assert face.shape == (128, 128, 3) and face.std() > 0
   (film,) = [path for path in files if path.suffix == '.mp4']

@@ -18,7 +18,7 @@ LABELS = jax.ShapeDtypeStruct((2, 6), jnp.float32)
 
 
 def test_shapes_and_sizes_as_published():
-  config = base.choose(base.get_config(), 'vgan')
+  config = base.get_config('vgan')
   assert (config.batch_size, config.optimizer.learning_rate, config.optimizer.b1) == (64, 2e-4, 0.5)
   fresh, generated, verdicts = shapes_of(config)
   generator, critic = fresh.generator.params, fresh.critics['critic'].params

@@ -63,7 +63,7 @@ def test_transparent_parts_are_laid_on_white(tmp_path):
 @pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'I;16', 'F'])
 def test_a_picture_without_colour_is_refused(tmp_path, mode):
   Image.new(mode, (8, 8)).save(tmp_path / 'grey.tif')
-  with pytest.raises(UserError, match='grey.tif: a picture without three colour channels'):
+  with pytest.raises(UserError, match='grey.tif: a picture without three color channels'):
     media.read_image(tmp_path / 'grey.tif')
 
 

@@ -69,10 +69,16 @@ def count(tree) -> int:
   return sum(x.size for x in jax.tree.leaves(tree))
 
 
-def narrow(name: str):
-  """A config whose networks are as narrow as can be."""
+def narrow(name: str, data_dir: str = ''):
+  """A system's config for the tests' data set, its networks as narrow as can be and without a face
+  network."""
   config = synthetic_faces.get_config(name)
+  config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
   config.model.width = config.critic.width = 1
+  if 'spatial_width' in config.model:
+    config.model.spatial_width = 1
+  if 'identity' in config:
+    config.identity.network = ''
   return config
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 from runs import STEPS, command, lines, same, wait_for_line
 
-from fevgan_jax.data import datasets
+from fevgan_jax.data import batches, datasets
+from fevgan_jax.evaluation import compare, evaluate
 from fevgan_jax.inference import generate, trained
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
@@ -99,6 +101,71 @@ def test_another_config_in_the_same_workdir_is_refused(run, config):
     train.train(config, run[0])
 
 
+def extended(run, config, folder: pathlib.Path, schedule: str) -> None:
+  """Goes on with a copy of the finished run, for four epochs in place of its two."""
+  shutil.copytree(run[0], folder)
+  config.epochs, config.optimizer.schedule = 4.0, schedule
+  (folder / 'config.json').write_text(json.dumps(config.to_dict()))
+  train.train(config, folder)
+
+
+def test_a_longer_run_says_how_the_learning_rate_jumps(run, config, tmp_path, caplog):
+  # The cosine of 12 steps is at 1 / 2 after 6, that of 6 steps at 0.
+  extended(run, config, tmp_path / 'cosine', 'cosine')
+  assert (
+    'config.epochs: 4 in place of 2: the learning rate falls to zero over 12 steps, not 6; '
+    'after step 6 it jumps from 0.0e+00 to 2.5e-04'
+  ) in caplog.text
+  caplog.clear()
+  config.epochs = 2.0
+  extended(run, config, tmp_path / 'constant', 'constant')
+  assert 'jumps' not in caplog.text
+
+
+def test_what_training_decided_is_not_overridden(run):
+  workdir = run[0]
+  with pytest.raises(UserError) as error:
+    evaluate.evaluate(workdir, {'model.width': 7})
+  assert str(error.value).startswith(f'{workdir}: was trained with config.model.width = 1, not 7: ')
+  with pytest.raises(UserError, match="config.system = 'fevgan', not 'vgan'"):
+    compare.compare([workdir], workdir / 'comparison', {'system': 'vgan'})
+  with pytest.raises(UserError, match='config.loss.mask = None, not 1.0'):
+    trained.load(workdir, {'loss.mask': 1.0})
+  assert trained.load(workdir, {'model.width': 1}).config.model.width == 1  # nothing new
+
+
+def test_what_may_differ_is_heeded(run, config, tmp_path):
+  workdir = run[0]
+  overrides = {
+    'dataset.config': 'full',
+    'dataset.data_dir': '/elsewhere',
+    'evaluation.batch_size': 3,
+    'precision': 'bfloat16',
+  }
+  changed = trained.load(workdir, overrides).config
+  flat = trained.flatten(changed.to_dict())
+  assert {key: flat[key] for key in overrides} == overrides
+  assert trained.load(workdir).config.dataset.config == 'tiny'
+  with pytest.raises(UserError, match="synthetic_faces has no configuration 'nowhere'"):
+    evaluate.evaluate(workdir, {'dataset.config': 'nowhere'})
+  with pytest.raises(UserError, match='makes clips of .32, 64, 64, 3., those of .*tiny_128 are'):
+    evaluate.evaluate(workdir, {'dataset.config': 'tiny_128'})
+  copy = tmp_path / 'copy'
+  shutil.copytree(workdir, copy)
+  result = evaluate.evaluate(copy, {'precision': 'bfloat16'})
+  assert result['precision'] == 'bfloat16'
+  with pytest.raises(UserError, match="config.dataset.config = 'tiny', not 'full'"):
+    compare.compare([copy], copy / 'comparison', {'dataset.config': 'full'})
+
+
+def test_a_generator_sends_its_weights_to_the_device_once(run):
+  generator = trained.load(run[0])
+  images, labels = np.zeros((1, 64, 64, 3), np.uint8), np.zeros(1, int)
+  images, labels, key = jax.device_put((images, labels, jax.random.key(0)))
+  with jax.transfer_guard_host_to_device('disallow'):
+    generator.generate(images, labels, key)
+
+
 def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
   saved = json.loads((run[0] / 'config.json').read_text())
   del saved['precision']
@@ -125,8 +192,8 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(run, 
 def test_batches_are_permutations_of_the_clips(config):
   source = datasets.prepare(config).as_data_source('train')
   config.batch_size = 12
-  batches = datasets.train_batches(source, config)
-  epochs = [next(batches) for _ in range(2)]
+  epoch_of = batches.train_batches(source, config, ['intensity'])
+  epochs = [next(epoch_of) for _ in range(2)]
   clips = {source[i]['video'].tobytes(): source[i] for i in range(12)}
   for epoch in epochs:
     assert {video.tobytes() for video in epoch['video']} == set(clips)
@@ -140,8 +207,8 @@ def test_processes_share_every_batch_without_overlap(config):
   # Three processes take thirds of the batches that one would take; the same after a restart.
   source = datasets.prepare(config).as_data_source('train')
   config.batch_size = 6
-  whole = datasets.train_batches(source, config)
-  parts = [datasets.train_batches(source, config, slice(i, i + 2)) for i in (0, 2, 4)]
+  whole = batches.train_batches(source, config, [])
+  parts = [batches.train_batches(source, config, [], slice(i, i + 2)) for i in (0, 2, 4)]
   for _ in range(3):
     batch, shares = next(whole), [next(part) for part in parts]
     for name in batch:
@@ -153,46 +220,49 @@ def test_processes_share_every_batch_without_overlap(config):
 
 def test_test_batches_drop_no_clip(config):
   source = datasets.prepare(config).as_data_source('test')
-  batches = list(datasets.test_batches(source, 4))
-  assert [(start, count) for start, _, count in batches] == [(0, 4), (4, 2)]
-  assert all(batch['video'].shape[0] == 4 for _, batch, _ in batches)
+  found = list(batches.test_batches(source, 4))
+  assert [(start, count) for start, _, count in found] == [(0, 4), (4, 2)]
+  assert all(batch['video'].shape[0] == 4 for _, batch, _ in found)
+
+
+def start(config, workdir: pathlib.Path, *words: str) -> subprocess.Popen:
+  """The same run as a command, in a process of its own."""
+  return subprocess.Popen(
+    command(config, workdir, *words),
+    env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
 
 
 def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tmp_path):
   _, state = run
   datasets.prepare(config)
-  environment = os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
-  process = subprocess.Popen(
-    command(config, tmp_path),
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  process = start(config, tmp_path)
   wait_for_line(tmp_path, 3, process)
   process.kill()
   process.communicate()
-  # SIGTERM, now: it saves the step it is at and says so.
-  process = subprocess.Popen(
-    command(config, tmp_path, '--config.checkpoint_every=100'),
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-  wait_for_line(tmp_path, 4, process)
-  process.send_signal(signal.SIGTERM)
-  errors = process.communicate()[1]
-  if process.returncode:  # it may have been done before the signal came
-    assert process.returncode == 128 + signal.SIGTERM
-    assert 'SIGTERM: saved step' in errors
-  finished = subprocess.run(
-    command(config, tmp_path), env=environment, capture_output=True, text=True
-  )
-  assert finished.returncode == 0, finished.stderr
+  assert not (tmp_path / 'checkpoints' / str(STEPS)).exists()  # or nothing was interrupted
+  process = start(config, tmp_path)
+  _, errors = process.communicate()
+  assert process.returncode == 0, errors
   variables, _, saved = checkpoint.restore_generator(tmp_path)
   assert saved == STEPS
   assert same(variables, state.generator.variables)
+
+
+def test_sigterm_saves_the_step_that_it_comes_at(config, tmp_path):
+  datasets.prepare(config)
+  # Neither the end nor a checkpoint can come before the signal.
+  process = start(config, tmp_path, '--config.epochs=1000', '--config.checkpoint_every=10000')
+  wait_for_line(tmp_path, 3, process)
+  process.send_signal(signal.SIGTERM)
+  _, errors = process.communicate()
+  assert process.returncode == 128 + signal.SIGTERM, errors
+  _, _, saved = checkpoint.restore_generator(tmp_path)
+  assert f'SIGTERM: saved step {saved}' in errors
+  assert 3 <= saved == lines(tmp_path)[-1]['step'] < 3000
 
 
 def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
@@ -200,7 +270,7 @@ def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
   workdir, _ = run
   photograph = tmp_path / 'astronaut.png'
   Image.fromarray(skimage_data.astronaut()).save(photograph)
-  files = generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out')
+  files = generate.generate(str(photograph), 'all', tmp_path / 'out', workdir=workdir)
   assert {path.name for path in files} >= {
     'input.png',
     'happiness.mp4',
@@ -210,8 +280,8 @@ def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
     'all.gif',
   }
   assert all(path.stat().st_size for path in files)
-  with pytest.raises(UserError, match='--intensity: fevgan has none, fevgan_plus has'):
-    generate.generate(config, workdir, str(photograph), 'all', tmp_path / 'out', [0.5])
+  with pytest.raises(UserError, match='intensity: fevgan has none, fevgan_plus has'):
+    generate.generate(str(photograph), 'all', tmp_path / 'out', workdir=workdir, intensity=[0.5])
   variables, saved, _ = checkpoint.restore_generator(workdir)
   trained.write(tmp_path / 'half.safetensors', variables, saved)
   loaded, loaded_config = trained.read(tmp_path / 'half.safetensors')

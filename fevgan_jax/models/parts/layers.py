@@ -44,27 +44,13 @@ def batch_norm(
   return norm
 
 
-def both_sides(padding: int | tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[int, int]]:
-  """(before, after) per axis of the kernel, of one padding or of one per axis."""
-  paddings = (padding,) * len(kernel) if isinstance(padding, int) else padding
-  return [(p, p) for p in paddings]
-
-
-class Conv(nn.Module):
-  """Strided convolution in as many dimensions as its kernel has."""
-
-  features: int
-  kernel: tuple[int, ...]
-  strides: tuple[int, ...]
-  padding: int | tuple[int, ...] = 1
-  bias: bool = True
-  kernel_init: nn.initializers.Initializer = normal_init
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features))
-    x = conv.strided_conv(x, kernel, self.strides, both_sides(self.padding, self.kernel))
-    return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.bias else x
+# Strided convolution in as many dimensions as its kernel has.
+Conv = functools.partial(
+  nn.Conv,
+  padding=1,
+  kernel_init=normal_init,
+  conv_general_dilated_cls=lambda: conv.general_conv,
+)
 
 
 class UpConv(nn.Module):
@@ -77,19 +63,21 @@ class UpConv(nn.Module):
   """
 
   features: int
-  kernel: tuple[int, ...] = (4, 4, 4)
+  kernel_size: tuple[int, ...] = (4, 4, 4)
   strides: tuple[int, ...] = (2, 2, 2)
   padding: int | tuple[int, ...] = 1
-  bias: bool = True
+  use_bias: bool = True
   repeat_edges: bool = False
   kernel_init: nn.initializers.Initializer = normal_init
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kernel = self.param('kernel', self.kernel_init, (*self.kernel, self.features, x.shape[-1]))
-    padding = both_sides(self.padding, self.kernel)
+    kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, self.features, x.shape[-1]))
+    axes = len(self.kernel_size)
+    paddings = (self.padding,) * axes if isinstance(self.padding, int) else self.padding
+    padding = [(p, p) for p in paddings]
     if self.repeat_edges:
       x = jnp.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
       padding[0] = (padding[0][0] + self.strides[0],) * 2  # cuts off what the two places add
     x = conv.transposed_conv(x, kernel, self.strides, padding)
-    return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.bias else x
+    return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.use_bias else x

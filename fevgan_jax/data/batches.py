@@ -1,0 +1,64 @@
+"""Prepared clips to batches: deterministic for a seed, with a position that can be saved."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import grain
+import ml_collections
+import numpy as np
+
+# What a step is given of a clip, by the conditions of its system; see models/parts/recipe.py.
+ALWAYS = {'video': np.uint8, 'label': np.int32}
+CONDITIONS = {'intensity': np.float32}
+
+
+def train_batches(
+  source,
+  config: ml_collections.ConfigDict,
+  conditions: Sequence[str],
+  part: slice = slice(None),
+) -> grain.DatasetIterator:
+  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and, if
+  it is among the conditions and the data set has it, 'intensity' float32 [batch].
+
+  Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
+  result give the position, which counts batches.
+
+  Args:
+    source: the split's clips.
+    config: `seed` and `batch_size` are read.
+    conditions: of the system.
+    part: of every batch, what this process takes. The global batches, in which no clip is missing
+      and none comes twice in an epoch, and the position do not depend on how many processes there
+      are.
+  """
+  kinds = ALWAYS | {name: kind for name, kind in CONDITIONS.items() if name in conditions}
+
+  def load(indices: np.ndarray) -> dict[str, np.ndarray]:
+    clips = [source[i] for i in indices[part]]
+    return {
+      key: np.stack([clip[key] for clip in clips]).astype(kind, copy=False)
+      for key, kind in kinds.items()
+      if key in clips[0]
+    }
+
+  dataset = grain.MapDataset.range(len(source)).seed(config.seed).shuffle().repeat()
+  dataset = dataset.batch(config.batch_size, drop_remainder=True).map(load)
+  return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)))
+
+
+def test_batches(source, batch_size: int) -> Iterator[tuple[int, Mapping[str, np.ndarray], int]]:
+  """All clips once and in order: the number of the first clip, and `test_batch` from there."""
+  for start in range(0, len(source), batch_size):
+    yield start, *test_batch(source, start, batch_size)
+
+
+def test_batch(source, start: int, batch_size: int) -> tuple[Mapping[str, np.ndarray], int]:
+  """The clips from `start` on. A last batch is filled up with its first clip, so that one shape is
+  compiled.
+
+  Returns:
+    A batch with every feature of the data set, and how many of its clips count.
+  """
+  clips = [source[i] for i in range(start, min(start + batch_size, len(source)))]
+  filled = clips + clips[:1] * (batch_size - len(clips))
+  return {key: np.stack([clip[key] for clip in filled]) for key in clips[0]}, len(clips)

@@ -1,0 +1,87 @@
+"""A trained generator as one calls it: photographs in, clips out."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from fevgan_jax import models
+from fevgan_jax.faces import detect
+from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
+from fevgan_jax.inference.trained import TrainedGenerator
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.media import Picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """Animates the face of a picture.
+
+  Attributes:
+    generator: with its weights.
+  """
+
+  generator: TrainedGenerator
+
+  def crop(self, picture: Picture) -> np.ndarray:
+    """The aligned, masked face of a photograph, as the generator sees it: uint8 [side, side, 3].
+
+    Raises:
+      UserError: it is no color picture, or shows no face that is large enough.
+    """
+    return detect.face(picture, self.generator.clip_shape[1])
+
+  def __call__(
+    self,
+    picture: Picture,
+    expression: str | Sequence[str],
+    intensity: float | Sequence[float] = 1.0,
+    *,
+    seed: int = 0,
+    cropped: bool = False,
+  ) -> np.ndarray:
+    """Clips of the person in a picture.
+
+    Args:
+      picture: a file, a PIL picture or uint8 [height, width, 3].
+      expression: one of EXPRESSIONS, or several.
+      intensity: from 0, the still face, to MAX_INTENSITY, or several; 1 is usual.
+      seed: of the noise, for a system that draws any.
+      cropped: the picture is a crop already, as `crop` and the data sets have it.
+
+    Returns:
+      uint8 [time, side, side, 3]; of several expressions or intensities one clip of each, and of
+      several of both a table, [expressions, intensities, time, side, side, 3].
+
+    Raises:
+      UserError: no face, an unknown expression, or an intensity out of range or of a system that
+        has none.
+    """
+    expressions, intensities = np.atleast_1d(expression), np.atleast_1d(intensity)
+    self._check(expressions, intensities)
+    face = media.pixels(picture) if cropped else self.crop(picture)
+    if face.shape != self.generator.clip_shape[1:]:
+      raise UserError(f'picture: a crop of {face.shape}, expected {self.generator.clip_shape[1:]}')
+    cases = list(itertools.product(expressions, intensities))
+    labels = np.array([EXPRESSIONS.index(name) for name, _ in cases])
+    amounts = np.array([amount for _, amount in cases], np.float32)
+    images = np.stack([face] * len(cases))
+    clips = self.generator.generate(images, labels, jax.random.key(seed), intensity=amounts)
+    several = np.shape(expression) + np.shape(intensity)
+    return np.asarray(clips).reshape(*several, *self.generator.clip_shape)
+
+  def _check(self, expressions: Sequence[str], intensities: Sequence[float]) -> None:
+    for name in expressions:
+      if name not in EXPRESSIONS:
+        raise UserError(f"expression: '{name}', expected one of {', '.join(EXPRESSIONS)}")
+    for amount in intensities:
+      if not 0 <= amount <= MAX_INTENSITY:
+        raise UserError(f'intensity: {amount:g}, expected 0 (still) to {MAX_INTENSITY}')
+    if not self.generator.graded and {*map(float, intensities)} != {1.0}:
+      graded = [name for name in models.names() if 'intensity' in models.recipe(name).conditions]
+      raise UserError(
+        f'intensity: {self.generator.config.system} has none, {" and ".join(graded)} has'
+      )

@@ -1,0 +1,48 @@
+"""What surrounds a command: the log, memory, and one line for whoever typed it wrong."""
+
+import errno
+import logging as python_logging
+import pathlib
+import sys
+from collections.abc import Callable
+
+from absl import flags, logging
+
+from fevgan_jax.runtime import memory
+from fevgan_jax.runtime.errors import UserError
+
+OURS = str(pathlib.Path(__file__).parents[1])
+# What a disk refuses. Any other OSError may be a mistake of ours, whose place must be seen.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def exit_code(command: Callable[[], None]) -> int:
+  """Runs a command: 0, or 2 after a line that says what the user can mend."""
+  memory.keep_freed()
+  set_up_logging()
+  try:
+    command()
+  except UserError as error:
+    line = str(error)
+  except OSError as error:
+    if error.errno not in REFUSALS:
+      raise
+    line = f'{error.filename or "disk"}: {error.strerror}: make room, or name another folder'
+  else:
+    return 0
+  print(f'fevgan: {line}', file=sys.stderr)
+  return 2
+
+
+def set_up_logging() -> None:
+  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax's many."""
+  flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
+  logging.use_absl_handler()
+  logging.set_verbosity(logging.INFO)
+  logging.set_stderrthreshold('info')
+  logging.get_absl_handler().addFilter(
+    lambda record: (
+      record.pathname.startswith(OURS)
+      or (record.levelno >= python_logging.WARNING and '/orbax/' not in record.pathname)
+    )
+  )

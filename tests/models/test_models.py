@@ -1,0 +1,196 @@
+"""What every system owes, checkpoints that go on among it, and what a new one has to bring."""
+
+import ast
+import json
+import pathlib
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.data
+from networks import narrow
+from PIL import Image
+from runs import same
+
+from configs import base, synthetic_faces
+from fevgan_jax import models
+from fevgan_jax.evaluation import compare, evaluate
+from fevgan_jax.inference import generate
+from fevgan_jax.models.parts.system import Example, Generated
+from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import checkpoint, step, train
+
+TERMS = {  # FEV-GAN's runs are in test_train
+  'vgan': {'mask'},
+  'cvgan': {'first_frame'},
+  'mocogan': set(),
+  'imaginator': {'reconstruction'},
+  'fevgan_plus': {'reconstruction'},
+}
+
+
+@pytest.mark.parametrize('name', sorted(TERMS))
+def test_a_checkpoint_goes_on_exactly(name, batch, tmp_path):
+  config = narrow(name)
+  system = models.build(config, None)
+  batch = {key: value[:2] for key, value in batch.items()}
+  step_of = jax.jit(lambda *args: step.train_step(system, *args))
+
+  def take(state):
+    return step_of(state, None, batch, jax.random.key(1))
+
+  fresh = train.create_state(system, None, config, {'video': batch['video'][0]})
+  one, metrics = take(fresh)
+  two, _ = take(one)
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(one, {'next_index': 1}, config.to_dict())
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    restored, position, before = checkpoints.restore(fresh, {'next_index': 0}, {})
+  assert (position, before) == ({'next_index': 1}, config.to_dict())
+  assert same(take(restored)[0], two)
+
+  metrics = {key: float(value) for key, value in metrics.items()}
+  assert set(system.terms) == TERMS[name]
+  assert all(np.isfinite(value) for value in metrics.values())
+  verdicts = [metrics[key] for key in metrics if key.startswith('generator/') and 'critic' in key]
+  terms = [term.weight * metrics[f'generator/{key}'] for key, term in system.terms.items()]
+  assert metrics['generator/loss'] == pytest.approx(sum(verdicts) + sum(terms), rel=1e-5)
+  if 'mask' in TERMS[name]:
+    assert metrics['generator/mask'] == pytest.approx(0.5, abs=0.01)  # the sigmoid of almost 0
+
+
+def test_from_training_to_a_photograph_of_several_intensities(data_dir, tmp_path):
+  config = narrow('fevgan_plus', data_dir)
+  config.epochs, config.evaluation.batch_size = 1.0, 6  # the sampler's: compiled once
+  state = train.train(config, tmp_path / 'run')
+  assert state.step == 3
+  assert media.read_image(tmp_path / 'run' / 'samples' / '000003.png').std() > 0
+  result = evaluate.evaluate(tmp_path / 'run')
+  scores = result['mean']['generated'].values()
+  assert np.isfinite([score['value'] for score in scores]).all()
+  assert result['intensity']['travel'][0] < 1e-3  # still at intensity 0
+  assert len(result['intensity']['travel']) == len(result['intensity']['asked'])
+
+  where = str(astronaut(tmp_path)), 'fear', tmp_path
+  files = generate.generate(*where, workdir=tmp_path / 'run', intensity=[0.0, 0.6, 1.2])
+  names = [path.name for path in files]
+  assert {'fear-0.mp4', 'fear-0.6.gif', 'fear-1.2.png', 'all.png', 'all.gif'} <= set(names)
+  with Image.open(files[names.index('fear-0.gif')]) as still:
+    first = np.asarray(still.convert('RGB'))
+    still.seek(still.n_frames - 1)
+    assert np.array_equal(first, np.asarray(still.convert('RGB')))
+  with pytest.raises(UserError, match='intensity: 1.3, expected 0 .still. to 1.2'):
+    generate.generate(*where, workdir=tmp_path / 'run', intensity=[1.3])
+
+
+def astronaut(folder: pathlib.Path) -> pathlib.Path:
+  """A real photograph."""
+  Image.fromarray(skimage.data.astronaut()).save(folder / 'astronaut.png')
+  return folder / 'astronaut.png'
+
+
+def test_a_new_system_is_one_file(data_dir, tmp_path, monkeypatch):
+  folder = pathlib.Path(__file__).parents[1] / 'support' / 'one_more_system'
+  monkeypatch.setattr(models, '__path__', [*models.__path__, str(folder)])
+  config = synthetic_faces.get_config('tint')
+  config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
+  config.epochs, config.optimizer.learning_rate = 2.0, 1e-2
+  train.train(config, tmp_path / 'run')
+  lines = [json.loads(x) for x in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+  assert lines[-1]['step'] == 6
+
+  result = evaluate.evaluate(tmp_path / 'run')
+  assert result['system'] == 'tint'
+  assert result['mean']['generated']['psnr']['value'] < result['mean']['still']['psnr']['value']
+  files = compare.compare([tmp_path / 'run'], tmp_path / 'comparison')
+  assert '| Tint | ' in files[0].read_text()
+  files = generate.generate(
+    str(astronaut(tmp_path)), 'fear', tmp_path / 'generated', workdir=tmp_path / 'run'
+  )
+  # In the last frame half of every pixel is the color: what is black outside the face is, too.
+  frames = list(media.read_video(tmp_path / 'generated' / 'fear.mp4'))
+  assert frames[0][:4, :4].max() < 8
+  assert frames[-1][:4, :4].max() > 40
+  with pytest.raises(UserError, match='^no system .tnit.: expected one of .*, tint, vgan'):
+    models.recipe('tnit')
+
+
+def test_no_other_file_names_a_system():
+  # But for two defaults: of a config, and of the weights that animate a photograph.
+  root, found = pathlib.Path(__file__).parents[2], {}
+  for path in [*root.glob('fevgan_jax/**/*.py'), *root.glob('configs/*.py'), root / 'main.py']:
+    if path.parent.name != 'models':
+      texts = (getattr(node, 'value', None) for node in ast.walk(ast.parse(path.read_text())))
+      if named := {text for text in texts if isinstance(text, str)} & {*models.names()}:
+        found[str(path.relative_to(root))] = named
+  assert found == {
+    'configs/base.py': {'fevgan'},
+    'fevgan_jax/inference/trained.py': {'fevgan_plus'},
+  }
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_a_system_reads_every_key_that_it_explains_and_no_other(name):
+  # Keys are dropped one by one: whoever reads them all fails without any.
+  config = base.get_config(name)
+  own = models.recipe(name).defaults()
+  flat = flax.traverse_util.flatten_dict(own.to_dict(), sep='.')
+  config.identity = config.get('identity', {'network': '', 'weights': ''})
+  models.build(config, None)
+  for key in flat:
+    if key.startswith(('identity.', 'loss.identity')):
+      continue  # read where there is a face network
+    section, _, leaf = key.partition('.')
+    lacking = base.get_config(name)
+    del lacking[section][leaf]
+    system = None
+    with pytest.raises(AttributeError, match=leaf):
+      system = models.build(lacking, None)
+      for term in system.terms.values():  # some are read when the loss is computed
+        clip = jnp.zeros((1, 2, 1, 1, 3))
+        example = Example(clip, jnp.zeros((1, 6)), None)
+        term.loss(example, Generated(clip, {'mask': clip}), None, None)
+
+
+def test_every_system_says_what_it_is_made_for():
+  assert set(TERMS) | {'fevgan'} == set(models.names())
+  for name in models.names():
+    recipe = models.recipe(name)
+    assert recipe.title and 64 in recipe.sides and 32 in recipe.frames
+    assert {*recipe.conditions} <= {'image', 'label', 'intensity'}
+  both = base.get_config('fevgan,no_spatial,no_identity')
+  assert models.title(both) == 'FEV-GAN w/o E_s w/o E_Id'
+
+
+def test_clips_of_another_length_are_refused():
+  models.check_clips('fevgan', (32, 64, 64, 3))
+  with pytest.raises(UserError, match='^fevgan: has networks for clips of 32 frames, not of 16$'):
+    models.check_clips('fevgan', (16, 64, 64, 3))
+
+
+def test_fevgan_plus_has_fevgans_settings_and_uses_the_intensity():
+  ours, theirs = (synthetic_faces.get_config(f'{name},full') for name in ('fevgan_plus', 'fevgan'))
+  assert {**ours.to_dict(), 'system': 'fevgan'} == theirs.to_dict()
+  assert synthetic_faces.get_config('fevgan_plus,graded').dataset.config == 'graded'
+  with pytest.raises(ValueError, match="'graded': fevgan does not use the intensity, fevgan_plus"):
+    synthetic_faces.get_config('fevgan,graded')
+
+
+def test_ablations_are_fevgans():
+  with pytest.raises(ValueError, match="no option 'no_spatial' of vgan with this file"):
+    synthetic_faces.get_config('vgan,no_spatial')
+
+
+@pytest.mark.parametrize('name', sorted({*models.names()} - {'fevgan', 'fevgan_plus'}))
+def test_short_runs_are_short_for_every_system(name):
+  config, fevgan = synthetic_faces.get_config(f'{name},full'), synthetic_faces.get_config('fevgan')
+  assert config.dataset.config == 'full'
+  assert config.batch_size == fevgan.batch_size
+  assert (config.model.width, config.critic.width) == (fevgan.model.width, fevgan.critic.width)
+  assert models.identity_network(config) == ''
+  published = base.get_config(name)
+  assert config.loss == published.loss
+  assert config.optimizer.learning_rate == published.optimizer.learning_rate
