@@ -14,7 +14,6 @@ import fevgan_jax
 from configs import base
 from fevgan_jax import models
 from fevgan_jax.inference import trained
-from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -62,8 +61,3 @@ def test_shipped_weights_are_small_and_generate(name):
   clips = np.asarray(generator.generate(grey, np.array([3, 5]), jax.random.key(0)))
   assert clips.shape == (2, 32, 64, 64, 3)
   assert np.abs(clips[0].astype(int) - clips[1]).mean() > 0.5  # happiness is not surprise
-
-
-def test_systems_without_weights_say_so():
-  with pytest.raises(UserError, match='vgan: no weights of it come with the project'):
-    trained.load(system='vgan')

@@ -67,7 +67,10 @@ def clips_of_people(
 
   Args:
     seeds: of the people.
-    takes, size, frames, strengths: see `clips_of_person`.
+    takes: see `clips_of_person`, and so the following.
+    size: of the frames.
+    frames: per clip.
+    strengths: of the takes.
     processes: how many; by default as many as this process may use cores.
 
   Raises:

@@ -152,7 +152,8 @@ def drift(
   Args:
     rng: of the take.
     time: [frames] in [0, 1].
-    slowest, fastest: cycles per clip of the three sines that it adds up.
+    slowest: cycles per clip of the three sines that it adds up, at least.
+    fastest: the same, at most.
   """
   cycles, phases = rng.uniform(slowest, fastest, 3), rng.uniform(0, 2 * np.pi, 3)
   amplitudes = rng.normal(0, 0.6, 3)

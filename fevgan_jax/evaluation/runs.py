@@ -107,7 +107,8 @@ def whole_systems(runs: list[Run], ablations: list[Run]) -> list[Run]:
 
 
 def check_comparable(runs: list[Run]) -> None:
-  """
+  """Refuses runs that cannot stand in one table.
+
   Raises:
     UserError: two runs were measured on other clips or by other evaluators.
   """

@@ -36,7 +36,8 @@ def finish(
     recordings: to be made clips.
     folder: for a file per clip (uint8 [frames, size, size, 3]) or refusal, named by everything that
       the result depends on: a file of the recording that has changed since makes a new one.
-    frames, size: see `recording.clip`.
+    frames: see `recording.clip`.
+    size: see `recording.clip`.
     processes: how many; by default as many as this process may use cores.
 
   Returns:

@@ -29,7 +29,8 @@ class Progress:
     shown: bool = True,
     clock: Callable[[], float] = time.monotonic,
   ):
-    """
+    """Begins to count.
+
     Args:
       what: is done, such as 'rendering'.
       total: units of the whole work.

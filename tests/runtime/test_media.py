@@ -18,7 +18,7 @@ def clip() -> np.ndarray:
 
 
 def read_mp4(path, height: int, width: int) -> tuple[str, np.ndarray]:
-  """What ffmpeg says of a file, and its frames. (imageio's reader leaves pipes open.)"""
+  """What ffmpeg says of a file, and its frames; imageio's reader leaves pipes open."""
   ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
   command = [ffmpeg, '-i', path, '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-']
   result = subprocess.run(command, capture_output=True, check=True)
