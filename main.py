@@ -4,8 +4,7 @@
     python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
 
-Modes: train (the default), prepare, evaluate, compare, generate, benchmark. configs/base.py says
-where every key is explained, README.md explains the rest, several processes (--coordinator) too.
+Modes: train (the default), prepare, evaluate, compare, generate, benchmark: configs/README.md.
 """
 
 import sys
@@ -17,20 +16,25 @@ def run(argv: list[str]) -> None:
 
   command = command_line.parse(argv)
   from fevgan_jax.data import datasets
-  from fevgan_jax.evaluation import compare, evaluate
+  from fevgan_jax.evaluation import compare, evaluate, report
   from fevgan_jax.inference import generate
   from fevgan_jax.runtime import parallel
   from fevgan_jax.training import benchmark, checkpoint, train
 
-  def train_and_evaluate(config, workdir):
+  def measure(workdir, overrides):
+    evaluate.evaluate(workdir, overrides)
+    report.write(workdir)
+
+  def train_and_measure(config, workdir):
     train.train(config, workdir)
     if parallel.is_main():
-      evaluate.evaluate(workdir, checkpoint.free(config))
+      report.keep_command(workdir)
+      measure(workdir, checkpoint.free(config))
 
   modes = {
-    'train': train_and_evaluate,
+    'train': train_and_measure,
     'prepare': datasets.prepare,
-    'evaluate': evaluate.evaluate,
+    'evaluate': measure,
     'compare': compare.compare,
     'generate': generate.generate,
     'benchmark': benchmark.benchmark,

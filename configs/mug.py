@@ -1,7 +1,7 @@
 """FEV-GAN on MUG as in the paper: `python main.py --config configs/mug.py`.
 
-Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see README. Who
-has no such file can say `--config.identity.network=dlib`.
+Needs the licensed images and a VGG-Face weight file (`--config.identity.weights`), see
+datasets/README.md. Without such a file, say `--config.identity.network=dlib`.
 """
 
 from configs import base

@@ -1,8 +1,8 @@
 """FEV-GAN on clips of one's own: `python main.py --config configs/own_clips.py`.
 
-They lie at SUBJECT/EXPRESSION/CLIP, see README. The settings are those of the rendered people: a
-short run on few clips, and a face network that installs with the project. For thousands of clips
-and days of training, take the paper's of configs/mug.py.
+They lie at SUBJECT/EXPRESSION/CLIP, see datasets/README.md. The settings are those of the rendered
+people: a short run on few clips, and a face network that installs with the project. For thousands
+of clips and days of training, take the paper's of configs/mug.py.
 """
 
 from configs import base, synthetic_faces

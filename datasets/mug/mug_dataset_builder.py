@@ -46,7 +46,7 @@ class Builder(builder.RecordedFaces):
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     MUG needs a licence: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences so that
     subjects3/001/anger/take000/img_0000.jpg and so on lie in that folder, or name another one with
-    --config.dataset.manual_dir (README, "MUG").
+    --config.dataset.manual_dir (datasets/README.md, "MUG").
   """
 
   def find(self, manual_dir: pathlib.Path) -> list[Recording]:

@@ -73,8 +73,8 @@ class Builder(builder.RecordedFaces):
     Oulu-CASIA needs a licence: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
     University of Oulu for its release agreement, and unpack the original images so that
     OriginalImg/VL/Strong/P001/Anger/000.jpeg and so on lie in that folder, below whatever folders
-    the archive has around them, or name another one with --config.dataset.manual_dir (README,
-    "Oulu-CASIA").
+    the archive has around them, or name another one with --config.dataset.manual_dir
+    (datasets/README.md, "Oulu-CASIA").
   """
 
   def find(self, manual_dir: pathlib.Path) -> list[Recording]:

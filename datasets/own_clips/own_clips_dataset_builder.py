@@ -44,8 +44,8 @@ class Builder(builder.RecordedFaces):
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Put clips at own_clips/SUBJECT/EXPRESSION/CLIP in that folder, or at SUBJECT/EXPRESSION/CLIP in
     one that --config.dataset.manual_dir names. EXPRESSION is one of {', '.join(EXPRESSIONS)};
-    CLIP is a video file or a folder of pictures, from the neutral face to the apex (README, "Own
-    clips").
+    CLIP is a video file or a folder of pictures, from the neutral face to the apex
+    (datasets/README.md, "Own clips").
   """
 
   def find(self, manual_dir: pathlib.Path) -> list[Recording]:

@@ -41,10 +41,15 @@ def compare(
   tabulated = tables.tables(runs)
   drawn = figures.figures(runs, source)
 
+  parts = [
+    *map(page.table, tabulated),
+    *(page.picture(figure.caption, media.webp(figure.playing()), 'webp') for figure in drawn),
+    page.terms('Protocol', runs[0].result['protocol']),
+  ]
   files = [output / 'comparison.md', output / 'comparison.html']
   for path, text in (
     (files[0], tables.markdown(title, tabulated, runs[0])),
-    (files[1], page.html(title, tabulated, drawn, runs[0])),
+    (files[1], page.html(title, parts)),
   ):
     with replacing(path) as temporary:
       pathlib.Path(temporary).write_text(text)

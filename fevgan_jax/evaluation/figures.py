@@ -34,6 +34,10 @@ class Figure:
   clips: np.ndarray
   inputs: np.ndarray
 
+  @property
+  def caption(self) -> str:
+    return f'Figure {self.number}: {self.title}'
+
   def sheet(self) -> np.ndarray:
     """A picture: every clip over time, those of one case below each other."""
     names = [f'{column}\n{row}' for column in self.columns for row in self.rows]

@@ -2,11 +2,9 @@
 
 import base64
 import html as escaping
+from collections.abc import Iterable, Mapping
 
-from fevgan_jax.evaluation.figures import Figure
-from fevgan_jax.evaluation.runs import Run
 from fevgan_jax.evaluation.tables import Table
-from fevgan_jax.runtime import media
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
@@ -17,17 +15,17 @@ th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd
 th { white-space: normal; vertical-align: bottom }
 th:first-child, td:first-child { text-align: left }
 figure { margin: 2rem 0 } figcaption { margin-bottom: .5rem; font-weight: 600 }
-img { max-width: 100% } .note, dl { color: #555; font-size: .9rem } dt { font-weight: 600 }
+img { max-width: 100% }
+pre { background: #f4f4f4; padding: .75rem; overflow-x: auto }
+.note, dl { color: #555; font-size: .9rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }
+dt { font-weight: 600 } dd { margin: 0 }
 """
 
 
-def html(title: str, tables: list[Table], figures: list[Figure], run: Run) -> str:
+def html(title: str, parts: Iterable[str]) -> str:
   """The page as text; needs no network and no other file."""
-  parts = [f'<h1>{text(title)}</h1>', *map(table, tables), *map(figure, figures)]
-  rules = ''.join(
-    f'<dt>{text(name)}</dt><dd>{text(rule)}</dd>' for name, rule in run.result['protocol'].items()
-  )
-  body = '\n'.join([*parts, f'<h2>Protocol</h2><dl>{rules}</dl>'])
+  body = '\n'.join([f'<h1>{text(title)}</h1>', *parts])
   return (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width">'
@@ -46,13 +44,24 @@ def table(made: Table) -> str:
   )
 
 
-def figure(drawn: Figure) -> str:
-  data = base64.b64encode(media.webp(drawn.playing())).decode()
-  caption = f'Figure {drawn.number}: {drawn.title}'
+def picture(caption: str, data: bytes, kind: str) -> str:
+  """A picture or playing clips in the page's own text; `kind` is 'webp', 'gif' or 'png'."""
+  source = f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
   return (
     f'<figure><figcaption>{text(caption)}</figcaption>'
-    f'<img alt="{text(caption)}" src="data:image/webp;base64,{data}"></figure>'
+    f'<img alt="{text(caption)}" src="{source}"></figure>'
   )
+
+
+def terms(title: str, explained: Mapping[str, str]) -> str:
+  """A list of words and what they mean."""
+  rows = ''.join(f'<dt>{text(word)}</dt><dd>{text(what)}</dd>' for word, what in explained.items())
+  return f'<h2>{text(title)}</h2><dl>{rows}</dl>'
+
+
+def commands(title: str, lines: Iterable[str]) -> str:
+  """What can be typed."""
+  return f'<h2>{text(title)}</h2><pre>{text(chr(10).join(lines))}</pre>'
 
 
 def text(words: str) -> str:

@@ -70,7 +70,7 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
     if not weights:
       raise UserError(
         "identity network 'vgg_face': no weight file given, and none may come with "
-        'this package; expected the path of a published one (README, "VGG-Face")'
+        'this package; expected the path of a published one (datasets/README.md, "VGG-Face")'
       )
     encoder = IdentityEncoder(network, vgg_face.CHANNELS, _vgg_face)
     params = vgg_face_files.read(_existing(network, weights))

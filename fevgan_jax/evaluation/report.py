@@ -1,0 +1,76 @@
+"""What a run came to, on one page: report.html in its workdir."""
+
+import pathlib
+import shlex
+import sys
+
+from absl import logging
+
+from fevgan_jax.evaluation import page, runs, tables
+from fevgan_jax.inference import trained
+from fevgan_jax.runtime.files import replacing
+
+COMMAND = 'command.txt'  # in the workdir: what started the run
+
+
+def keep_command(workdir: pathlib.Path) -> None:
+  """Writes what was typed into the workdir, for the report."""
+  with replacing(workdir / COMMAND) as temporary:
+    pathlib.Path(temporary).write_text(shlex.join(['python', *sys.argv]) + '\n')
+
+
+def write(workdir: pathlib.Path) -> pathlib.Path:
+  """Writes report.html of a run that was measured, and says where it is and what to try next.
+
+  The page is one file that needs no network: what was run, clips of people that training has not
+  seen beside the real ones, the table with its anchors, the curves, and how to make it again.
+
+  Raises:
+    UserError: the run has no evaluation.json of its newest checkpoint.
+  """
+  run = runs.read(workdir, {})
+  result, config = run.result, run.generator.config
+  command = workdir / COMMAND
+  animate = f'python main.py --mode generate --workdir {workdir} --image PHOTO'
+  again = [page.commands('Again', [command.read_text().strip()])] if command.exists() else []
+  parts = [
+    page.terms('Run', facts(run)),
+    *pictures(workdir),
+    page.table(tables.measured('Measured', [run], anchors=True)),
+    *again,
+    page.commands('Next', [animate, f'python main.py --mode compare --workdirs {workdir},OTHER']),
+    page.terms('Configuration', {k: str(v) for k, v in trained.flatten(config.to_dict()).items()}),
+    page.terms('Protocol', result['protocol']),
+  ]
+  path = workdir / 'report.html'
+  with replacing(path) as temporary:
+    pathlib.Path(temporary).write_text(page.html(f'{run.name}: {tables.headline([run])}', parts))
+  logging.info('report: %s; next: %s', path, animate)
+  return path
+
+
+def facts(run: runs.Run) -> dict[str, str]:
+  """What was run."""
+  config, result = run.generator.config, run.result
+  return {
+    'system': run.name,
+    'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs, '
+    f'{result["step"]} steps of {config.batch_size} clips',
+    'measured on': f'{result["dataset"]}, {result["split"]} split: {result["clips"]} clips of '
+    f'{result["people"]} people that training has not seen',
+    'precision': result['precision'],
+    'seed': str(config.seed),
+  }
+
+
+def pictures(workdir: pathlib.Path) -> list[str]:
+  """Playing clips and curves, as far as the run has left them."""
+  captions = {
+    'samples/test.gif': 'People that training has not seen: real clips above generated ones',
+    'metrics.png': 'Losses and samples over the steps',
+  }
+  return [
+    page.picture(caption, (workdir / name).read_bytes(), name.rpartition('.')[2])
+    for name, caption in captions.items()
+    if (workdir / name).exists()
+  ]

@@ -1,0 +1,30 @@
+"""The page of a real, tiny run."""
+
+import re
+import shutil
+import sys
+
+from fevgan_jax.evaluation import report
+
+
+def test_the_page_holds_everything(run, tmp_path, monkeypatch, caplog):
+  workdir = tmp_path / 'copy'
+  shutil.copytree(run[0], workdir)
+  with caplog.at_level('INFO', logger='absl'):
+    page = report.write(workdir).read_text()
+  assert '<h1>FEV-GAN w/o E_Id: synthetic_faces/tiny/' in page
+  assert page.count('data:image/gif;base64,') == page.count('data:image/png;base64,') == 1
+  assert not re.search('(src|href)="(?!data:)', page)  # nothing outside of it is needed
+  assert '<td>input frame, repeated</td>' in page
+  assert '2 epochs, 6 steps of 4 clips' in page
+  assert '<dt>optimizer.learning_rate</dt><dd>0.0005</dd>' in page
+  assert '<h2>Again</h2>' not in page  # nobody typed a command
+  last = caplog.messages[-1]
+  assert f'report: {workdir / "report.html"}; next: python main.py --mode generate' in last
+
+  monkeypatch.setattr(sys, 'argv', ['main.py', '--workdir', 'my run', '--config.seed=3'])
+  report.keep_command(workdir)
+  page = report.write(workdir).read_text()
+  assert (
+    '<h2>Again</h2><pre>python main.py --workdir &#x27;my run&#x27; --config.seed=3</pre>' in page
+  )
