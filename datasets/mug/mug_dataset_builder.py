@@ -44,7 +44,7 @@ class Builder(builder.RecordedFaces):
   )
   HOMEPAGE = 'https://mug.ee.auth.gr/fed/'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    MUG needs a licence: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences so that
+    MUG needs a license: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences so that
     subjects3/001/anger/take000/img_0000.jpg and so on lie in that folder, or name another one with
     --config.dataset.manual_dir (datasets/README.md, "MUG").
   """

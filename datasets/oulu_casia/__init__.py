@@ -1,1 +1,1 @@
-"""The TFDS builder of Oulu-CASIA, for who has a licence; see README.md."""
+"""The TFDS builder of Oulu-CASIA, for who has a license; see README.md."""

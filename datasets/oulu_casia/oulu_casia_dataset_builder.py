@@ -70,7 +70,7 @@ class Builder(builder.RecordedFaces):
   )
   HOMEPAGE = 'https://www.oulu.fi'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Oulu-CASIA needs a licence: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
+    Oulu-CASIA needs a license: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
     University of Oulu for its release agreement, and unpack the original images so that
     OriginalImg/VL/Strong/P001/Anger/000.jpeg and so on lie in that folder, below whatever folders
     the archive has around them, or name another one with --config.dataset.manual_dir

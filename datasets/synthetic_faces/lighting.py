@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-# How far light creeps round the terminator, by colour: red light scatters deepest in skin.
+# How far light creeps round the terminator, by color: red light scatters deepest in skin.
 WRAP = np.array([0.32, 0.18, 0.12], np.float32)
 SHARE = 0.62  # of the light that diffuse reflection keeps
 
@@ -35,7 +35,7 @@ class Light:
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)], np.float32)
 
   @property
-  def colours(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  def colors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Linear RGB [3] of key, sky and ground."""
     w = self.warmth
     key = self.key * np.array([1 + w, 1, 1 - w])
@@ -43,7 +43,7 @@ class Light:
     ground = self.ground * sky * np.array([1.05, 1, 0.92])
     wall = (sky + ground).mean() / 2 + key.mean() * max(self.direction[2], 0.3)
     gain = self.exposure / (SHARE * wall)
-    return tuple((gain * colour).astype(np.float32) for colour in (key, sky, ground))
+    return tuple((gain * color).astype(np.float32) for color in (key, sky, ground))
 
   def jittered(self, rng: np.random.Generator) -> 'Light':
     """The same studio on another day."""
@@ -123,7 +123,7 @@ def shade(
   Returns:
     float32 [vertices, 6]: diffuse RGB, highlight RGB, linear.
   """
-  key, sky, ground = light.colours
+  key, sky, ground = light.colors
   facing = normals @ light.direction
   creep = WRAP * wrap
   diffuse = np.maximum((facing[:, None] + creep) / (1 + creep), 0)

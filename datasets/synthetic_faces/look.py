@@ -1,4 +1,4 @@
-"""What somebody looks like in words: age, sex, colours, beard. The skin is painted by it."""
+"""What somebody looks like in words: age, sex, colors, beard. The skin is painted by it."""
 
 import dataclasses
 

@@ -161,7 +161,7 @@ class Person:
     skin: texture.
     iris: linear RGB [3].
     glasses: vertices [n, 3] and triangles [m, 3] of a frame, or None.
-    glasses_colour: linear RGB [3].
+    glasses_color: linear RGB [3].
     light: of the person's studio.
     expressiveness: [18] gain of each action unit.
     lopsidedness: [18] how much more the left side does.
@@ -174,7 +174,7 @@ class Person:
   skin: Skin
   iris: np.ndarray
   glasses: tuple[np.ndarray, np.ndarray] | None
-  glasses_colour: np.ndarray
+  glasses_color: np.ndarray
   light: Light
   expressiveness: np.ndarray
   lopsidedness: np.ndarray
@@ -232,7 +232,7 @@ def draw(seed: int) -> Person:
     expressiveness=rng.uniform(0.85, 1.15, len(action_units.ACTION_UNITS)),
     lopsidedness=lopsidedness,
     light=draw_light(rng),
-    glasses_colour=to_linear(FRAMES[rng.integers(len(FRAMES))]).astype(np.float32),
+    glasses_color=to_linear(FRAMES[rng.integers(len(FRAMES))]).astype(np.float32),
     glasses=draw_glasses(rng, head, vertices) if rng.random() < 0.14 else None,
     skin=paint(rng, look),
   )

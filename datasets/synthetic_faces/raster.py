@@ -4,17 +4,17 @@ import numpy as np
 
 # Triangles are grouped by the longer side of their box; each group is tested on one dense grid.
 GRIDS = (1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 64, 128, 256, 512, 1024, 2048)
-TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbours
+TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbors
 
 
-def rasterise(
+def rasterize(
   points: np.ndarray,
   depth: np.ndarray,
   triangles: np.ndarray,
   side: int,
   keep: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """The nearest triangle at the centre of every pixel of a square picture.
+  """The nearest triangle at the center of every pixel of a square picture.
 
   Triangles whose corners run clockwise in the picture (y down) face away and are left out.
 
@@ -40,7 +40,7 @@ def rasterise(
   low_x, low_y = low_x[drawn], low_y[drawn]
   extent = np.maximum(high_x[drawn] - low_x, high_y[drawn] - low_y) + 1
   # The weights of the second and third corner are planes over the picture: their slopes along x and
-  # y, and their value at the box's first centre.
+  # y, and their value at the box's first center.
   right, left = low_x + np.float32(0.5) - x[:, 0], low_y + np.float32(0.5) - y[:, 0]
   slopes = [
     ((y[:, 2] - y[:, 0]) * scale, (x[:, 0] - x[:, 2]) * scale),
@@ -86,7 +86,7 @@ def rasterise(
 
 
 def _span(coordinate: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-  """First and last pixel in the picture whose centre the corners [triangles, 3] enclose."""
+  """First and last pixel in the picture whose center the corners [triangles, 3] enclose."""
   a, b, c = coordinate.T
   low = np.ceil(np.minimum(np.minimum(a, b), c) - 0.5)
   high = np.floor(np.maximum(np.maximum(a, b), c) - 0.5)

@@ -1,4 +1,4 @@
-"""A person's take as a clip: camera, crop, rasteriser and shading, in NumPy on one core.
+"""A person's take as a clip: camera, crop, rasterizer and shading, in NumPy on one core.
 
 python -m synthetic_faces.renderer            # milliseconds per frame
 """
@@ -14,7 +14,7 @@ from synthetic_faces import asset, performance, person
 from synthetic_faces.action_units import wrinkling
 from synthetic_faces.lighting import key_visibility, shade, to_linear, to_srgb
 from synthetic_faces.look import smoothstep
-from synthetic_faces.raster import rasterise
+from synthetic_faces.raster import rasterize
 from synthetic_faces.skin import canvas
 
 CAMERA = 11.0  # dm in front of the eyes
@@ -31,13 +31,13 @@ OPENINGS = {
   asset.TONGUE: (0.55, 0.7),
 }
 SOFT = (asset.SKIN, asset.EYE_SOCKET, asset.MOUTH)
-COLOURS = {
+COLORS = {
   asset.MOUTH: (0.22, 0.05, 0.05),
   asset.TEETH: (0.80, 0.75, 0.66),
   asset.TONGUE: (0.42, 0.13, 0.13),
 }  # linear
-SOCKET_TINT = np.array([0.55, 0.35, 0.33])  # of the skin's own colour
-FOLD_TINT = np.array([0.75, 0.9, 0.95], np.float32)  # share of each colour that a fold swallows
+SOCKET_TINT = np.array([0.55, 0.35, 0.33])  # of the skin's own color
+FOLD_TINT = np.array([0.75, 0.9, 0.95], np.float32)  # share of each color that a fold swallows
 IRIS_RADIUS, PUPIL_RADIUS = 0.43, 0.17  # radians from the eye's axis
 SCLERA = to_linear([0.90, 0.865, 0.845])
 KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards their sum
@@ -110,13 +110,13 @@ class Frame:
     """uint8 [size, size, 3]."""
     side = self.size * self.samples
     mask = hull_mask(crop.hull(self.landmarks, self.size), self.size, self.samples)
-    pixel, triangle, weights, _ = rasterise(
+    pixel, triangle, weights, _ = rasterize(
       self.points * self.samples, self.depth, self.triangles, side, mask
     )
     light = np.zeros((side * side, 3), np.float32)
     face = triangle < len(self.head.triangles)
-    _, sky, _ = self.light.colours
-    light[pixel[~face]] = self.who.glasses_colour * (0.5 + 0.5 * sky)
+    _, sky, _ = self.light.colors
+    light[pixel[~face]] = self.who.glasses_color * (0.5 + 0.5 * sky)
     light[pixel[face]] = expose(self.shade(triangle[face], weights[face]))
     light = light.reshape(self.size, self.samples, -1).sum(1)
     light = light.reshape(self.size, self.size, self.samples, 3).sum(2)
@@ -129,15 +129,15 @@ class Frame:
     part = self.head.triangle_part[triangle]
     result = np.empty((len(triangle), 3), np.float32)
     at = np.flatnonzero(part == asset.SKIN)
-    albedo, gloss = self.skin_colour(triangle[at], weights[at])
+    albedo, gloss = self.skin_color(triangle[at], weights[at])
     result[at] = albedo * arriving[at, :3] + gloss * arriving[at, 3:]
     socket = SOCKET_TINT * to_linear(self.who.look.skin)
-    for inner, colour in {**COLOURS, asset.EYE_SOCKET: socket}.items():
+    for inner, color in {**COLORS, asset.EYE_SOCKET: socket}.items():
       at = np.flatnonzero(part == inner)
-      result[at] = arriving[at, :3] * np.array(colour, np.float32)
+      result[at] = arriving[at, :3] * np.array(color, np.float32)
     at = np.flatnonzero(part == asset.EYE)
     place = blend(self.head.mean.astype(np.float32), corners[at], weights[at])
-    result[at] = self.eye_colour(place, arriving[at, :3])
+    result[at] = self.eye_color(place, arriving[at, :3])
     return result
 
   def vertex_light(self) -> np.ndarray:
@@ -154,13 +154,13 @@ class Frame:
     depth = smoothstep(-0.12, 0.27, head.mean[:, 2]) ** 1.6  # it gets dark towards the throat
     for part, (key, ambient) in OPENINGS.items():
       of = head.part == part
-      dim = depth[of] if part in COLOURS else 1
+      dim = depth[of] if part in COLORS else 1
       visible[of], openness[of] = key * dim, ambient * dim
     soft = np.isin(head.part, SOFT)[:, None].astype(np.float32)
     normals = (normals @ self.rotation.T).astype(np.float32)
     return shade(self.light, normals, visible, openness, soft, self.who.skin.roughness)
 
-  def skin_colour(self, triangle: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def skin_color(self, triangle: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Albedo [n, 3] and gloss [n, 1]: the painted skin, darker where the expression folds it."""
     place = np.einsum('nk,nkc->nc', weights, self.head.texels[triangle]).astype(np.int32)
     rows, columns = asset.TEXTURE_SHAPE
@@ -172,27 +172,27 @@ class Frame:
     albedo, gloss = skin.albedo.reshape(-1, 3)[texel], skin.gloss.reshape(-1, 1)[texel]
     return albedo * (1 - fold * FOLD_TINT), gloss * (1 - fold)
 
-  def eye_colour(self, place: np.ndarray, arriving: np.ndarray) -> np.ndarray:
+  def eye_color(self, place: np.ndarray, arriving: np.ndarray) -> np.ndarray:
     """Linear RGB [n, 3] of eyeballs: white, iris, pupil and a glint.
 
     Args:
       place: [n, 3] on the mean head, so that an eye that turns carries its iris along.
       arriving: [n, 3] light.
     """
-    centres = np.stack([self.head.mean[eye].mean(0) for eye in self.head.eyes]).astype(np.float32)
-    direction = place - np.where(place[:, :1] > 0, centres[0], centres[1])
+    centers = np.stack([self.head.mean[eye].mean(0) for eye in self.head.eyes]).astype(np.float32)
+    direction = place - np.where(place[:, :1] > 0, centers[0], centers[1])
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     angle = np.arccos(np.clip(direction[:, 2:], -1, 1))
     red = 0.25 * smoothstep(0.5, 0.95, angle)
-    colour = SCLERA * (1 - red * [0.1, 0.9, 0.9])
+    color = SCLERA * (1 - red * [0.1, 0.9, 0.9])
     iris = self.who.iris * (1.5 - 0.9 * smoothstep(0.18, IRIS_RADIUS, angle))
-    colour = colour + smoothstep(IRIS_RADIUS + 0.04, IRIS_RADIUS - 0.04, angle) * (iris - colour)
-    colour = colour + smoothstep(PUPIL_RADIUS + 0.03, PUPIL_RADIUS - 0.03, angle) * (0.01 - colour)
-    colour = colour * (1 - 0.45 * np.exp(-0.5 * ((angle - IRIS_RADIUS) / 0.05) ** 2))
+    color = color + smoothstep(IRIS_RADIUS + 0.04, IRIS_RADIUS - 0.04, angle) * (iris - color)
+    color = color + smoothstep(PUPIL_RADIUS + 0.03, PUPIL_RADIUS - 0.03, angle) * (0.01 - color)
+    color = color * (1 - 0.45 * np.exp(-0.5 * ((angle - IRIS_RADIUS) / 0.05) ** 2))
     shadow = 0.8 * (1 - 0.5 * smoothstep(-0.02, 0.06, place[:, 1:2]))  # of the upper lid
     half = self.light.direction + np.array([0, 0, 1])
     facing = np.maximum(direction @ (self.rotation.T @ (half / np.linalg.norm(half))), 0)[:, None]
-    return colour * arriving * shadow + 0.45 * facing**120 * self.light.colours[0]
+    return color * arriving * shadow + 0.45 * facing**120 * self.light.colors[0]
 
 
 def expose(light: np.ndarray) -> np.ndarray:
@@ -224,7 +224,7 @@ def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.nd
 
 
 def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
-  """Which sample centres `crop.inside` keeps: bool [(size * samples)^2].
+  """Which sample centers `crop.inside` keeps: bool [(size * samples)^2].
 
   The hull is convex: a pixel whose four corners are inside lies inside, and only pixels near the
   edge are tested sample by sample.

@@ -165,9 +165,9 @@ def paint(rng: np.random.Generator, look: Look) -> Skin:
   )
 
 
-def cover(albedo: np.ndarray, opacity: np.ndarray, colour: np.ndarray) -> np.ndarray:
+def cover(albedo: np.ndarray, opacity: np.ndarray, color: np.ndarray) -> np.ndarray:
   """Paints linear RGB [3] over the albedo where opacity [rows, columns] says so."""
-  return albedo + opacity[..., None] * (colour - albedo)
+  return albedo + opacity[..., None] * (color - albedo)
 
 
 def tint(
@@ -175,7 +175,7 @@ def tint(
   amount: np.ndarray,
   absorbed: tuple[float, float, float],
 ) -> np.ndarray:
-  """Takes a share of each colour away where amount [rows, columns] says so."""
+  """Takes a share of each color away where amount [rows, columns] says so."""
   return albedo * (1 - amount[..., None] * np.array(absorbed))
 
 
@@ -252,11 +252,11 @@ def brows(
     * (c.z > -0.2)
   )
   brow = np.clip(brow * rng.uniform(0.7, 1) * (1 + 0.22 * fine), 0, 0.97)
-  colour = to_linear(0.85 * look.hair)
-  contrast = colour.mean() / to_linear(look.skin).mean()
+  color = to_linear(0.85 * look.hair)
+  contrast = color.mean() / to_linear(look.skin).mean()
   if 0.3 < contrast < 1.5:  # grey brows on fair skin would vanish: they stay darker than the hair
-    colour = colour * (0.3 / contrast)
-  return cover(albedo, brow, colour), brow
+    color = color * (0.3 / contrast)
+  return cover(albedo, brow, color), brow
 
 
 def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.ndarray:
@@ -282,11 +282,11 @@ def beard(albedo: np.ndarray, look: Look, c: Canvas, fine: np.ndarray) -> np.nda
     opacity = 0.88 * np.clip(0.9 * moustache + chin + frame, 0, 1) * off_mouth
   else:
     opacity = 0.9 * moustache
-  colour = to_linear(0.8 * look.hair)
+  color = to_linear(0.8 * look.hair)
   if look.beard == 'stubble':
-    colour = 0.5 * colour + 0.25 * to_linear(look.skin)
+    color = 0.5 * color + 0.25 * to_linear(look.skin)
   opacity = np.clip(opacity * (1 + 0.25 * fine), 0, 0.95)
-  return cover(albedo, opacity * (1 - c.lips) * (c.z > -0.5), colour)
+  return cover(albedo, opacity * (1 - c.lips) * (c.z > -0.5), color)
 
 
 def hair(

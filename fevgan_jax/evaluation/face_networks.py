@@ -140,7 +140,7 @@ def sface_face() -> np.ndarray:
 
   A box (left, top, width, height), of which nothing depends here; (x, y) of both eyes, the tip of
   the nose and both corners of the mouth, each from left to right; a score. OpenCV counts the
-  centres of pixels from 0, we from 0.5.
+  centers of pixels from 0, we from 0.5.
   """
   points = crop.TEMPLATE
   eyes = points[36:42].mean(0), points[42:48].mean(0)
@@ -170,7 +170,7 @@ def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
-  """dlib's ResNet-29; its descriptors are not normalised, and dlib's threshold, 0.6, is on them."""
+  """dlib's ResNet-29; its descriptors are not normalized, and dlib's threshold, 0.6, is on them."""
   params = jax.tree.map(jnp.asarray, dlib_file.read(path))
 
   @jax.jit

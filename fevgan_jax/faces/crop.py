@@ -3,7 +3,7 @@
 Every face that a network of this project sees, rendered, from a licensed data set or from a
 photograph, went through these functions, so that a model trained on one can be handed another.
 
-Coordinates are (x, y) with x to the right and y down; pixel i covers [i, i + 1), so its centre is
+Coordinates are (x, y) with x to the right and y down; pixel i covers [i, i + 1), so its center is
 at i + 0.5. Landmarks are the 68 points of iBUG 300-W, 0-based, point 0 at the jaw's left end in the
 picture. A crop of side `size` is the 64-pixel frame of the template scaled by size / 64.
 """

@@ -214,7 +214,7 @@ def _predict(
   left, top = left + (x - growth / 2) * side, top + (y - growth / 2) * side
   right, bottom = left + (1 + growth) * side - 1, top + (1 + growth) * side - 1
   shape = _predictor()(image, dlib.rectangle(round(left), round(top), round(right), round(bottom)))
-  return np.array([(point.x, point.y) for point in shape.parts()]) + 0.5  # indices to centres
+  return np.array([(point.x, point.y) for point in shape.parts()]) + 0.5  # indices to centers
 
 
 @functools.cache

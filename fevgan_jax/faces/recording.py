@@ -29,7 +29,7 @@ class Recording:
     files: pictures in the order of time, or one video.
     first_half: the face goes from neutral to the apex and back; only the way there is used.
     unwanted: why it is left out, where its place on disk says so already.
-    grey: whether pictures without colour are taken (infrared).
+    grey: whether pictures without color are taken (infrared).
   """
 
   subject: str

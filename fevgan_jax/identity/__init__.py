@@ -1,6 +1,6 @@
 """Frozen, pretrained face networks: they tell the generator who is in the picture, E_Id.
 
-Their parameters are an argument of the training step, never part of what is optimised or saved.
+Their parameters are an argument of the training step, never part of what is optimized or saved.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Reads the weights of dlib's face recognition network from its own `.dat` file, with numpy alone.
 
-The file is dlib's serialisation of a network: integers as a control byte (low nibble: how many
+The file is dlib's serialization of a network: integers as a control byte (low nibble: how many
 bytes follow; 0x80: negative) with little-endian bytes, texts as a length and bytes, tensors as a
 version, four integers of shape and raw float32. A layer writes its name, its parameters and its
 geometry; layers lie in order from the input to the output (dlib's serialize.h, tensor.h, layers.h).

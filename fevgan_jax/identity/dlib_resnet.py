@@ -20,10 +20,10 @@ from fevgan_jax.faces.crop import SIDE
 
 CHANNELS = 256
 CHIP = 150
-# Where dlib's chip (padding 0.25) lies in the 64-pixel frame of faces.crop.TEMPLATE: centre (x, y)
+# Where dlib's chip (padding 0.25) lies in the 64-pixel frame of faces.crop.TEMPLATE: center (x, y)
 # and side, in pixels. From dlib.get_face_chip_details on the template's points times 1e6, as dlib
 # rounds landmarks to integers. The template is symmetric, so the chip is not rotated.
-CHIP_CENTRE = (32.337573, 29.560584)
+CHIP_CENTER = (32.337573, 29.560584)
 CHIP_SIDE = 51.285360
 MEAN = (122.782, 117.001, 104.298)  # dlib's input_rgb_image_sized
 
@@ -47,7 +47,7 @@ class Conv(nn.Module):
     kernel = self.param('kernel', nn.initializers.lecun_normal(), shape)
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     pad = self.size // 2 if self.stride == 1 else 0
-    x = x.astype(kernel.dtype)  # the chip is warped and centred in float32
+    x = x.astype(kernel.dtype)  # the chip is warped and centered in float32
     if x.shape[-1] == 3:  # a CPU is four times slower in the gradient at stride 2 and 3 channels
       return _convolve(*_space_to_depth(x, kernel), 1, 0) + bias
     return _convolve(x, kernel, self.stride, pad) + bias
@@ -95,7 +95,7 @@ class ResNet29(nn.Module):
 
 
 def features(params: Any, image: Array) -> Array:
-  """The map of a crop: [batch, side, side, 3] in [-1, 1] -> [batch, 4, 4, 256], not normalised."""
+  """The map of a crop: [batch, side, side, 3] in [-1, 1] -> [batch, 4, 4, 256], not normalized."""
   return ResNet29().apply({'params': params}, to_chip(image), method='maps')
 
 
@@ -110,18 +110,18 @@ def descriptor(params: Any, chip: Array) -> Array:
 def to_chip(image: Array) -> Array:
   """Aligned crop [batch, side, side, 3] in [-1, 1] -> dlib's chip [batch, 150, 150, 3] in [0, 255],
   read off the crop's own pixels."""
-  rows, columns = (_resampling(centre, image.shape[1]) for centre in reversed(CHIP_CENTRE))
+  rows, columns = (_resampling(center, image.shape[1]) for center in reversed(CHIP_CENTER))
   pixels = (image.astype(jnp.float32) + 1) * 127.5
   return jnp.einsum('yh,bhwc,xw->byxc', rows, pixels, columns, optimize=True)
 
 
-def _resampling(centre: float, side: int) -> np.ndarray:
+def _resampling(center: float, side: int) -> np.ndarray:
   """One axis of the warp as a matrix [150, side]: bilinear, black outside the crop.
 
-  Centres of pixels lie at i + 0.5 in both frames. dlib counts them from 0 and stretches the chip by
+  Centers of pixels lie at i + 0.5 in both frames. dlib counts them from 0 and stretches the chip by
   up to a pixel; at the chip's own resolution both say the same.
   """
-  position = centre + ((np.arange(CHIP) + 0.5) / CHIP - 0.5) * CHIP_SIDE
+  position = center + ((np.arange(CHIP) + 0.5) / CHIP - 0.5) * CHIP_SIDE
   distance = np.abs((position * (side / SIDE) - 0.5)[:, None] - np.arange(side))
   return np.maximum(1 - distance, 0).astype(np.float32)
 

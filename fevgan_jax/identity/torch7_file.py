@@ -1,4 +1,4 @@
-"""Reads Torch7's binary serialisation (`.t7`): tables, numbers, texts, tensors and nn modules.
+"""Reads Torch7's binary serialization (`.t7`): tables, numbers, texts, tensors and nn modules.
 
 The format of torch7's File.lua: each object is a 32-bit tag and its content; tables and Torch
 objects carry a 32-bit index, under which later references find them. Functions are refused.

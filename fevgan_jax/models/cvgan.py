@@ -67,7 +67,7 @@ class Encoder(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
-    norm: makes a batch normalisation for a mode; none at the input layer.
+    norm: makes a batch normalization for a mode; none at the input layer.
   """
 
   width: int
@@ -88,7 +88,7 @@ class Generator(nn.Module):
   Attributes:
     width: of the encoder and the streams.
     label_scale: what the one-hot label is multiplied by.
-    encoder_norm: makes a batch normalisation of the encoder for a mode.
+    encoder_norm: makes a batch normalization of the encoder for a mode.
     norm: the same, of the streams.
   """
 

@@ -115,7 +115,7 @@ class SpatialEncoder(nn.Module):
   Attributes:
     width: channels of the first layer, which double up to 8 times as many; 64 gives the paper's 512
       at the end.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -161,7 +161,7 @@ class VideoDecoder(nn.Module):
     width: channels of the last hidden layer; going back, every layer that doubles time has twice as
       many.
     repeat_edges: of `UpConv`.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -185,9 +185,9 @@ class Generator(nn.Module):
     width: of the decoder.
     spatial_width: of the spatial encoder; 0 leaves it out ("w/o E_s" in Table 3).
     label_scale: what the one-hot label is multiplied by. It is 6 of some 1,000 channels at unit
-      scale, too few to be heard early in training; the paper's 1 is reached over its 400 epochs.
+      scale, too few to matter early in training; the paper's 1 is reached over its 400 epochs.
     repeat_edges: of the decoder.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
     decoder: `VideoDecoder`, or a module that is made and called as it is.
   """
 
@@ -220,7 +220,7 @@ class VideoDiscriminator(nn.Module):
   Attributes:
     width: channels of the first layer; every layer after it that halves time has twice as many.
     label: 'input', the label's channels join those of the video, or 'hidden', of the first layer.
-    norm: makes a batch normalisation for a mode; none at the input layer and at the logit.
+    norm: makes a batch normalization for a mode; none at the input layer and at the logit.
   """
 
   width: int

@@ -45,7 +45,7 @@ class MotionDecoder(fevgan.VideoDecoder):
     x = fevgan.grow(features, side, self.width, self.repeat_edges, self.norm, train)
     painted = UpConv(4, repeat_edges=self.repeat_edges)(x)
     mask = nn.sigmoid(painted[..., :1] - 2)  # paints little at first
-    colour = jnp.tanh(painted[..., 1:])
+    color = jnp.tanh(painted[..., 1:])
     # Displacements are float32 whatever the rest is: half a float is a part of a pixel.
     coarse = nn.Dense(2, kernel_init=normal_init)(x).astype(jnp.float32)
     coarse = LARGEST * side * jnp.tanh(coarse)
@@ -55,7 +55,7 @@ class MotionDecoder(fevgan.VideoDecoder):
     amount = rearrange(begun * label.sum(-1, keepdims=True), 'b t -> b t 1 1 1')
     displacement *= amount
     mask *= jnp.minimum(amount, 1).astype(mask.dtype)
-    video = (1 - mask) * warp(image, displacement) + mask * colour
+    video = (1 - mask) * warp(image, displacement) + mask * color
     return Generated(video, {'displacement': displacement, 'mask': mask})
 
 

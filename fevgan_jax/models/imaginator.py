@@ -1,5 +1,5 @@
 """ImaGINator (Wang et al., 2020): an encoder of the image, whose maps are fused with a decoder that
-takes time and space in turns, and two spectrally normalised critics, of clips and of single frames.
+takes time and space in turns, and two spectrally normalized critics, of clips and of single frames.
 
 Layers as in the authors' code.
 """
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
     code: numbers of the last layer.
   """
 
@@ -90,13 +90,13 @@ class Encoder(nn.Module):
 
 
 class UpBlock(nn.Module):
-  """(2+1)-D: a transposed convolution of time, then one of space, whose normalisation is the
+  """(2+1)-D: a transposed convolution of time, then one of space, whose normalization is the
   caller's.
 
   Attributes:
     features: channels of the result.
     hidden: channels between the two.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
     first: makes 2x4x4 of one place; otherwise time and space are doubled.
     bias: of the second.
   """
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
 
   Attributes:
     width: channels of the last block; every block before it has twice as many.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -170,7 +170,7 @@ class Generator(nn.Module):
   Attributes:
     width: of the encoder and of the decoder.
     noise: how many numbers N(0, 1).
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int

@@ -90,7 +90,7 @@ class FrameDecoder(nn.Module):
 
   Attributes:
     width: channels of the last hidden layer; every layer before it has twice as many.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -115,7 +115,7 @@ class Generator(nn.Module):
     width: of the frame decoder.
     content: numbers of noise that a clip keeps.
     motion: numbers of code per frame.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
     frames: of a clip.
   """
 
@@ -147,7 +147,7 @@ class FrameCritic(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
-    norm: makes a batch normalisation for a mode; none at the first layer and at the logits.
+    norm: makes a batch normalization for a mode; none at the first layer and at the logits.
   """
 
   width: int
@@ -171,7 +171,7 @@ class VideoCritic(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
-    norm: makes a batch normalisation for a mode; none at the first layer and at the logits.
+    norm: makes a batch normalization for a mode; none at the first layer and at the logits.
   """
 
   width: int

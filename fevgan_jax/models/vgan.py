@@ -58,7 +58,7 @@ def short_run(config: Config) -> None:
   config.model.width = config.critic.width = 32
 
 
-CRITIC_EPSILON = 1e-3  # main.lua's, of the critic's normalisations alone
+CRITIC_EPSILON = 1e-3  # main.lua's, of the critic's normalizations alone
 
 
 def compose(foreground: Array, mask: Array, background: Array) -> Array:
@@ -81,7 +81,7 @@ class TwoStreams(nn.Module):
 
   Attributes:
     width: channels of the last hidden layer; every layer before it has twice as many.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -110,7 +110,7 @@ class Generator(nn.Module):
   Attributes:
     width: of the streams.
     noise: numbers from N(0, 1) per clip, out of the random stream 'noise'.
-    norm: makes a batch normalisation for a mode.
+    norm: makes a batch normalization for a mode.
   """
 
   width: int
@@ -137,7 +137,7 @@ class Discriminator(nn.Module):
 
   Attributes:
     width: channels of the first layer; every layer after it has twice as many.
-    norm: makes a batch normalisation for a mode; none at the input layer and at the logit.
+    norm: makes a batch normalization for a mode; none at the input layer and at the logit.
   """
 
   width: int

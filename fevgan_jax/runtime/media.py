@@ -58,7 +58,7 @@ def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
 
   Args:
     path: of the file.
-    grey: whether a picture without colour is taken too: its channel is given three times.
+    grey: whether a picture without color is taken too: its channel is given three times.
 
   Raises:
     UserError: the file is missing, is no picture, is damaged, or has no three color channels.
@@ -146,7 +146,7 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
 def write_gif(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) -> None:
   """Writes uint8 [time, height, width, 3] as a GIF that repeats for ever.
 
-  All frames share one palette of 256 colours, without dithering, so that what stands still does not
+  All frames share one palette of 256 colors, without dithering, so that what stands still does not
   flicker. A GIF counts time in hundredths of a second; 25 frames per second are exact.
   """
   _check(clip, rank=4)

@@ -14,7 +14,7 @@ PyTree = dict
 
 @flax.struct.dataclass
 class NetworkState:
-  """Parameters, running batch statistics (empty without batch normalisation) and the optimiser's
+  """Parameters, running batch statistics (empty without batch normalization) and the optimizer's
   moments."""
 
   params: PyTree
@@ -36,7 +36,7 @@ class TrainState:
 
 
 def create(system: System, example: Example, rng: jax.Array) -> TrainState:
-  """Initialises every network for examples of this shape."""
+  """Initializes every network for examples of this shape."""
   generator_key, noise_key, critic_key, view_key = jax.random.split(rng, 4)
   variables = system.generator.init(
     {'params': generator_key, 'noise': noise_key},
@@ -66,6 +66,6 @@ def update(
   batch_stats: PyTree,
   optimizer: optax.GradientTransformation,
 ) -> NetworkState:
-  """One optimiser step."""
+  """One optimizer step."""
   updates, opt_state = optimizer.update(gradients, network.opt_state, network.params)
   return NetworkState(optax.apply_updates(network.params, updates), batch_stats, opt_state)

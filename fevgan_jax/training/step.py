@@ -22,7 +22,7 @@ def train_step(
   Gradients and metrics are averaged over `system.axis_name` where one is set.
 
   Args:
-    system: the networks, the terms and the optimisers.
+    system: the networks, the terms and the optimizers.
     state: before the step.
     frozen: parameters of the face network, or None; never changed.
     batch: 'video' uint8 [batch, time, height, width, 3], 'label' int [batch], and, where it is
@@ -84,7 +84,7 @@ def update_critic(
   generated: Generated,
   view_key: Array,
 ) -> tuple[NetworkState, Metrics]:
-  """Line 10 and 11: real and generated clips in two passes, each normalised by its own batch's
+  """Line 10 and 11: real and generated clips in two passes, each normalized by its own batch's
   statistics."""
   real, fake = (critic.view(video, view_key) for video in (example.video, generated.video))
 

@@ -205,7 +205,7 @@ def steps_to_come(done: int, last_step: int, batch_size: int) -> Iterator[int]:
 
 
 class Sampler:
-  """Draws the six expressions of a few held-out people, and measures whether the label is heard."""
+  """Draws the six expressions of a few held-out people, and measures whether the label is used."""
 
   def __init__(self, system: System, frozen, source, folder: pathlib.Path, people: int = 2):
     clips = first_of_each_person(source, people)
@@ -238,7 +238,7 @@ class Sampler:
 
 
 def mean_difference(clips: np.ndarray, axis: int) -> float:
-  """Mean |difference| between neighbours along an axis, cyclic."""
+  """Mean |difference| between neighbors along an axis, cyclic."""
   return float(np.abs(clips - np.roll(clips, 1, axis)).mean())
 
 

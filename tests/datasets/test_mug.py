@@ -112,7 +112,7 @@ def test_nothing_is_left_beside_the_version(prepared):
   assert [path.name for path in prepared.data_path.parent.iterdir()] == ['1.0.0']
 
 
-def test_without_files_the_licence_is_explained(tmp_path):
+def test_without_files_the_license_is_explained(tmp_path):
   config = mug.get_config()
   config.dataset.data_dir = str(tmp_path)
   (tmp_path / 'downloads' / 'manual').mkdir(parents=True)

@@ -100,7 +100,7 @@ def test_the_split_is_the_stated_one():
   assert sorted(f'P{number:03d}' for number in people) == list(stated)
 
 
-def test_without_files_the_licence_is_explained(tmp_path):
+def test_without_files_the_license_is_explained(tmp_path):
   config = oulu_casia.get_config()
   config.dataset.manual_dir, config.dataset.data_dir = str(tmp_path / 'none'), str(tmp_path)
   with pytest.raises(UserError, match='none: no oulu_casia files there. Oulu-CASIA needs a lic'):

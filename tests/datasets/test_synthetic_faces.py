@@ -1,4 +1,4 @@
-"""The rendered data set: rasteriser, crop, people, takes, and a small set prepared for real."""
+"""The rendered data set: rasterizer, crop, people, takes, and a small set prepared for real."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ from synthetic_faces import (  # noqa: E402
   renderer,
 )
 from synthetic_faces import synthetic_faces_dataset_builder as builder_module  # noqa: E402
-from synthetic_faces.raster import rasterise  # noqa: E402
+from synthetic_faces.raster import rasterize  # noqa: E402
 
 # Faces towards the camera run counter-clockwise as seen: down the left edge first (y points down).
 CORNERS = np.array([(0, 0), (0, 4), (4, 0)])
@@ -41,14 +41,14 @@ def still(who: person.Person, units: np.ndarray | None = None) -> performance.Ta
   return performance.Take('fear', units[None], 0 * units[None], np.zeros((1, 3)), who.light)
 
 
-# The rasteriser.
+# The rasterizer.
 
 
-def test_a_triangle_covers_the_pixels_whose_centres_it_holds():
-  pixel, triangle, weights, depth = rasterise(
+def test_a_triangle_covers_the_pixels_whose_centers_it_holds():
+  pixel, triangle, weights, depth = rasterize(
     CORNERS, np.array([0.0, 8.0, 16.0]), np.array([[0, 1, 2]]), 4
   )
-  # Centres (c + 0.5, r + 0.5) with c + r + 1 <= 4: four in the first row, then three, two and one.
+  # Centers (c + 0.5, r + 0.5) with c + r + 1 <= 4: four in the first row, then three, two and one.
   np.testing.assert_array_equal(pixel, [0, 1, 2, 3, 4, 5, 6, 8, 9, 12])
   assert (triangle == 0).all()
   # At (0.5, 0.5) the second corner weighs y / 4 and the third x / 4.
@@ -59,25 +59,25 @@ def test_a_triangle_covers_the_pixels_whose_centres_it_holds():
 
 
 def test_triangles_that_face_away_are_left_out():
-  pixel, *_ = rasterise(CORNERS, np.zeros(3), np.array([[0, 2, 1]]), 4)
+  pixel, *_ = rasterize(CORNERS, np.zeros(3), np.array([[0, 2, 1]]), 4)
   assert len(pixel) == 0
 
 
 def test_the_nearer_triangle_wins_whatever_the_order():
   points, depth = np.concatenate([CORNERS, CORNERS]), np.array([1.0, 1, 1, 2, 2, 2])
   for triangles, nearer in (([[0, 1, 2], [3, 4, 5]], 1), ([[3, 4, 5], [0, 1, 2]], 0)):
-    _, triangle, _, z = rasterise(points, depth, np.array(triangles), 4)
+    _, triangle, _, z = rasterize(points, depth, np.array(triangles), 4)
     assert (triangle == nearer).all() and (z == 2).all()
 
 
 def test_only_pixels_that_are_wanted_come_back():
   keep = np.zeros(16, bool)
   keep[[1, 15]] = True  # the triangle covers 1 and not 15
-  pixel, *_ = rasterise(CORNERS, np.zeros(3), np.array([[0, 1, 2]]), 4, keep)
+  pixel, *_ = rasterize(CORNERS, np.zeros(3), np.array([[0, 1, 2]]), 4, keep)
   np.testing.assert_array_equal(pixel, [1])
 
 
-def test_rasteriser_agrees_with_a_loop_over_pixels():
+def test_rasterizer_agrees_with_a_loop_over_pixels():
   rng = np.random.default_rng(0)
   side, points, depth = 12, rng.uniform(-4, 16, (30, 2)), rng.uniform(0, 1, 30)
   triangles = rng.permutation(30).reshape(10, 3)
@@ -90,7 +90,7 @@ def test_rasteriser_agrees_with_a_loop_over_pixels():
       weights = np.linalg.solve(system, [at % side + 0.5, at // side + 0.5, 1])
       if weights.min() >= 0 and weights @ depth[corners] > expected.get(at, (0, -1))[1]:
         expected[at] = number, weights @ depth[corners]
-  pixel, triangle, _, z = rasterise(points, depth, triangles, side)
+  pixel, triangle, _, z = rasterize(points, depth, triangles, side)
   assert dict(zip(pixel.tolist(), triangle.tolist())) == {at: n for at, (n, _) in expected.items()}
   np.testing.assert_allclose(z, [expected[at][1] for at in pixel], atol=1e-5)
 

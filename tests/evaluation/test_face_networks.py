@@ -72,14 +72,14 @@ def distances(embeddings: np.ndarray) -> np.ndarray:
 
 
 def spots(points: np.ndarray, size: int) -> np.ndarray:
-  """A picture with a soft light spot at each point, pixel centres at i + 0.5: uint8 grey RGB."""
+  """A picture with a soft light spot at each point, pixel centers at i + 0.5: uint8 grey RGB."""
   grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1) + 0.5
   light = sum(np.exp(-((grid - point) ** 2).sum(-1) / 2) for point in points)
   return np.repeat(np.uint8(255 * np.clip(light, 0, 1))[..., None], 3, -1)
 
 
 def found(picture: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
-  """Where the light near each point has its centre, in OpenCV's coordinates."""
+  """Where the light near each point has its center, in OpenCV's coordinates."""
   y, x = np.indices(picture.shape[:2])
   weights = [picture[..., 0] * (np.hypot(x - p[0], y - p[1]) < reach) for p in points]
   return np.array([((x * w).sum() / w.sum(), (y * w).sum() / w.sum()) for w in weights])

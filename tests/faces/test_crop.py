@@ -77,7 +77,7 @@ def test_each_pixel_is_the_mean_of_its_area():
   assert crop.crop(picture, crop.TEMPLATE * 2)[32, 32].tolist() == [60] * 3
 
 
-def test_a_pixel_centre_is_at_one_half():
+def test_a_pixel_center_is_at_one_half():
   # One white pixel, at column 30 and row 20 of a picture that is the crop itself, stays there.
   picture = np.zeros([64, 64, 3], np.uint8)
   picture[20, 30] = 255
@@ -113,7 +113,7 @@ def test_larger_crops_are_averaged():
 
 
 def test_smaller_crops_are_interpolated():
-  # A ramp of 8 levels a pixel has 4 a pixel at twice the size; a pixel's centre is at one half.
+  # A ramp of 8 levels a pixel has 4 a pixel at twice the size; a pixel's center is at one half.
   ramp = np.broadcast_to(8 * np.arange(32, dtype=np.uint8)[:, None], (32, 32, 3))
   (frame,) = crop.at_template_size(ramp[None])
   np.testing.assert_array_equal(frame[5, 1:-1, 0], 4 * np.arange(1, 63) - 2)

@@ -106,7 +106,7 @@ def test_what_is_refused_says_why(tmp_path, files):
     assert '\n' not in str(refused.value)
 
 
-def test_infrared_needs_no_colour(tmp_path, files):
+def test_infrared_needs_no_color(tmp_path, files):
   grey = [scenes.jpeg(np.asarray(Image.fromarray(decoded(file)).convert('L'))) for file in files]
   clip = recording.clip(of(tmp_path, grey, grey=True), 5)
   assert (clip == clip[..., :1]).all() and clip.max() > 100

@@ -18,7 +18,7 @@ def test_gaps_are_crossed_in_a_straight_line_and_held_at_the_ends():
 def test_times_count_where_frames_are_missing():
   points = [np.full((68, 2), 10.0 * time) for time in range(20)]
   del points[8:12]
-  points[8 - 1] = None  # frame 7 shows no face; its neighbours are 6 and 12
+  points[8 - 1] = None  # frame 7 shows no face; its neighbors are 6 and 12
   times = [*range(8), *range(12, 20)]
   assert track.steady(points, times)[7, 0, 0] == pytest.approx(70, abs=15)
 

@@ -70,9 +70,9 @@ def test_chip_geometry_is_dlibs_for_the_template():
   face = dlib.full_object_detection(dlib.rectangle(0, 0, 64 * scale, 64 * scale), points)
   details = dlib.get_face_chip_details(face, 150, 0.25)
   box = details.rect
-  centre = (box.left() + box.right()) / 2 / scale, (box.top() + box.bottom()) / 2 / scale
+  center = (box.left() + box.right()) / 2 / scale, (box.top() + box.bottom()) / 2 / scale
   assert details.angle == pytest.approx(0, abs=1e-6)
-  assert centre == pytest.approx(dlib_resnet.CHIP_CENTRE, abs=1e-5)
+  assert center == pytest.approx(dlib_resnet.CHIP_CENTER, abs=1e-5)
   assert (box.right() - box.left()) / scale == pytest.approx(dlib_resnet.CHIP_SIDE, abs=1e-5)
 
 
@@ -84,7 +84,7 @@ def test_chip_samples_where_dlib_does(side):
   plane = lambda size, unit: np.add.outer(  # noqa: E731
     (np.arange(size) + 0.5) / unit, 2 * (np.arange(size) + 0.5) / unit
   ).astype(np.float32)
-  x, y = (scale * value - 0.5 for value in dlib_resnet.CHIP_CENTRE)  # dlib centres pixel 0 at 0
+  x, y = (scale * value - 0.5 for value in dlib_resnet.CHIP_CENTER)  # dlib centers pixel 0 at 0
   box = dlib.drectangle(x - 74.5, y - 74.5, x + 74.5, y + 74.5)
   angle = 1e-9  # without any, dlib rounds the box to whole pixels
   expected = dlib.extract_image_chip(
@@ -97,7 +97,7 @@ def test_chip_samples_where_dlib_does(side):
 
 
 def test_chip_is_black_outside_the_crop():
-  # A chip centred on the crop's upper edge: its upper half sees nothing, its lower one the crop.
+  # A chip centered on the crop's upper edge: its upper half sees nothing, its lower one the crop.
   matrix = dlib_resnet._resampling(0.0, 64)
   assert (matrix[:70] == 0).all() and np.allclose(matrix[80:].sum(1), 1)
 

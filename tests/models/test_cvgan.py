@@ -1,4 +1,4 @@
-"""C-VGAN: shapes, sizes, and that picture and label are heard."""
+"""C-VGAN: shapes, sizes, and that picture and label are used."""
 
 import functools
 
@@ -24,7 +24,7 @@ def test_shapes_and_sizes_as_published():
   middle = 1024 * 512 + 512 * 256 + 256 * 128
   encoder = 16 * (3 * 128 + middle) + 128 + 2 * (256 + 512 + 1024)
   assert count(generator['encoder']) == encoder
-  # Both streams hear the label's 6 channels: 16 * 6 * 512 and 2 * 6 * 1024 numbers more.
+  # Both streams take the label's 6 channels: 16 * 6 * 512 and 2 * 6 * 1024 numbers more.
   still = 16 * (middle + 6 * 512 + 128 * 3) + 3 + 2 * 896
   moving = 2 * (1024 + 6) * 1024 + 2 * 1024 + 64 * middle + 64 * 128 * 4 + 4 + 2 * 896
   assert count(generator) == encoder + still + moving

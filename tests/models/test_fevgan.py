@@ -21,7 +21,7 @@ def test_shapes_and_sizes_at_the_narrow_reading():
   generator, critic = fresh.generator.params, fresh.critics['critic'].params
   assert generated.video.shape == (2, 32, 64, 64, 3)
   assert verdicts['critic'].shape == (2,)
-  # G_dec, without the biases that batch normalisation makes idle: (1024 + 512 + 6) * 512 * 2 for
+  # G_dec, without the biases that batch normalization makes idle: (1024 + 512 + 6) * 512 * 2 for
   # the first layer, then 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3, and 2 * (512 +
   # 256 + 128 + 64) for the norms.
   decoder = 1542 * 512 * 2 + 64 * (512 * 256 + 256 * 128 + 128 * 64) + 64 * 64 * 3 + 3 + 2 * 960
@@ -45,7 +45,7 @@ def test_ablations_drop_an_encoder():
   assert 'spatial_encoder' not in without_spatial
 
 
-def test_critic_may_hear_the_label_after_its_first_layer():
+def test_critic_may_take_the_label_after_its_first_layer():
   config = base.get_config()
   config.critic.label = 'hidden'
   critic = shapes_of(config).state.critics['critic'].params

@@ -10,7 +10,7 @@ from networks import count, norm, shapes_of
 
 from configs import base
 from fevgan_jax import models
-from fevgan_jax.models import fevgan_plus
+from fevgan_jax.models import fevgan, fevgan_plus
 from fevgan_jax.models.parts.warp import warp
 
 
@@ -97,26 +97,26 @@ def test_intensity_is_how_far_pixels_move(decode, inputs):
   np.testing.assert_array_equal(still, jnp.broadcast_to(inputs[1][:, None], still.shape))
 
 
-def test_graded_systems_hear_the_intensity_and_others_do_not(batch):
+def test_graded_systems_use_the_intensity_and_others_do_not(batch):
   batch = {key: value[:2] for key, value in batch.items()}
   batch['intensity'] = np.array([0.5, 1.1], np.float32)
-  heard = {}
+  seen = {}
   for name in ('fevgan', 'fevgan_plus'):
     config = base.get_config(name)
-    base.no_identity(config)
+    fevgan.no_identity(config)
     system = models.build(config, None)
-    heard[name] = system.example(None, batch).label
+    seen[name] = system.example(None, batch).label
     without = {key: value for key, value in batch.items() if key != 'intensity'}
     np.testing.assert_array_equal(system.example(None, without).label, jnp.eye(6)[batch['label']])
-  np.testing.assert_array_equal(heard['fevgan'], jnp.eye(6)[batch['label']])
+  np.testing.assert_array_equal(seen['fevgan'], jnp.eye(6)[batch['label']])
   np.testing.assert_allclose(
-    heard['fevgan_plus'], np.eye(6)[batch['label']] * [[0.5], [1.1]], rtol=1e-6
+    seen['fevgan_plus'], np.eye(6)[batch['label']] * [[0.5], [1.1]], rtol=1e-6
   )
 
 
 def test_half_precision_keeps_the_picture_and_the_parts_of_pixels():
   config = base.get_config('fevgan_plus')
-  base.no_identity(config)
+  fevgan.no_identity(config)
   config.model.width = config.model.spatial_width = config.critic.width = 1
   config.precision = 'bfloat16'
   system = models.build(config, None)

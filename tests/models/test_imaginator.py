@@ -1,4 +1,4 @@
-"""ImaGINator: shapes, sizes, what reaches the clip, and what spectral normalisation does."""
+"""ImaGINator: shapes, sizes, what reaches the clip, and what spectral normalization does."""
 
 import functools
 
@@ -19,8 +19,8 @@ def test_shapes_and_sizes():
   fresh, generated, verdicts = shapes_of(base.get_config('imaginator'))
   assert generated.video.shape == (2, 32, 64, 64, 3)
   assert verdicts['video_critic'].shape == verdicts['image_critic'].shape == (2,)
-  # Without the biases that normalisation makes idle. Encoder, 3.58 M; decoder, 71.8 M: kernels in
-  # time (2 and 4 places) and in space (16), and two numbers per normalised channel.
+  # Without the biases that normalization makes idle. Encoder, 3.58 M; decoder, 71.8 M: kernels in
+  # time (2 and 4 places) and in space (16), and two numbers per normalized channel.
   encoder = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 100) + 100 + 2 * 960
   time = 2 * 618 * 4096 + 4 * (1030 * 3072 + 518 * 1536 + 262 * 768 + 134 * 36)
   space = 16 * (4096 * 512 + 3072 * 256 + 1536 * 128 + 768 * 64 + 36 * 3) + 3
@@ -92,11 +92,11 @@ def test_trained_layer_convolves_with_a_kernel_of_largest_singular_value_1(spect
   # One dot per picture, 48 in all, at every place and channel of one window: what comes out there
   # is the kernel.
   dots = jnp.pad(jnp.eye(48).reshape(48, 4, 4, 3), ((0, 0), (1, 3), (1, 3), (0, 0)))
-  normalised = use(variables, dots)[0][:, 1, 1]
-  assert np.linalg.svd(normalised, compute_uv=False)[0] == pytest.approx(1, rel=1e-5)
+  normalized = use(variables, dots)[0][:, 1, 1]
+  assert np.linalg.svd(normalized, compute_uv=False)[0] == pytest.approx(1, rel=1e-5)
   kernel = variables['params']['Conv_0']['kernel'].reshape(48, 5)
   largest = np.linalg.svd(kernel, compute_uv=False)[0]
-  np.testing.assert_allclose(normalised, kernel / largest, rtol=1e-5)
+  np.testing.assert_allclose(normalized, kernel / largest, rtol=1e-5)
 
 
 def test_only_training_passes_iterate_and_the_scale_of_a_kernel_does_not_matter(spectral):
@@ -121,11 +121,11 @@ def test_in_half_precision_only_the_statistics_are_float32(spectral):
   np.testing.assert_allclose(in_half.astype(float), result, atol=0.02 * float(abs(result).max()))
 
 
-def test_video_critic_hears_the_label_and_frame_critic_does_not():
+def test_video_critic_uses_the_label_and_frame_critic_does_not():
   video = jax.random.normal(jax.random.key(0), (2, 16, 16, 16, 3))
   labels = jax.nn.one_hot(jnp.array([1, 4]), 6)
   frame = imaginator.one_frame(video, jax.random.key(0))
-  for critic, view, hears in (
+  for critic, view, uses in (
     (imaginator.VideoCritic(1), video, True),
     (imaginator.FrameCritic(1), frame, False),
   ):
@@ -136,7 +136,7 @@ def test_video_critic_hears_the_label_and_frame_critic_does_not():
       return [critic.apply(variables, view, x, train=False) for x in (labels, labels[::-1])]
 
     one, other = verdicts(labels)
-    assert (one != other).tolist() == [hears] * 2
+    assert (one != other).tolist() == [uses] * 2
 
 
 def test_view_is_the_same_frame_of_all_clips():

@@ -29,7 +29,7 @@ def test_shapes_and_sizes():
   # and 4 biases.
   decoder = 16 * (66 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3) + 2 * 960
   assert count(fresh.generator.params) == decoder + 640 == pytest.approx(3.30e6, rel=1e-3)
-  # D_I, 0.66 M, and D_V, 11.25 M, without biases; all but the first and the last are normalised.
+  # D_I, 0.66 M, and D_V, 11.25 M, without biases; all but the first and the last are normalized.
   image_critic = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256) + 2 * 384
   assert count(fresh.critics['image_critic'].params) == image_critic
   video_critic = 64 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 7) + 2 * 896
@@ -57,7 +57,7 @@ def test_what_a_clip_is_drawn_from():
   assert (jnp.abs(one[:, 1:] - one[:, :-1]).max(frames[1:]) > 0).all()  # it moves
   assert (jnp.abs(one - clips(images, labels, 2)).max(frames) > 0).all()  # other noise
   other_label = jnp.abs(one - clips(images, labels[::-1], 1))
-  assert (other_label.max(frames[1:]) > 0).all()  # heard in every frame
+  assert (other_label.max(frames[1:]) > 0).all()  # used in every frame
 
 
 def test_motion_code_is_a_path():
@@ -143,24 +143,24 @@ def test_label_loss():
 
 
 class Painter(nn.Module):
-  """A generator: two frames of the label's colours."""
+  """A generator: two frames of the label's colors."""
 
   @nn.compact
   def __call__(self, image, label, features, train):
-    colours = nn.Dense(3)(label)
-    return Generated(jnp.broadcast_to(colours[:, None, None, None], (len(label), 2, 64, 64, 3)))
+    colors = nn.Dense(3)(label)
+    return Generated(jnp.broadcast_to(colors[:, None, None, None], (len(label), 2, 64, 64, 3)))
 
 
 class Classifier(nn.Module):
-  """A critic that looks at the clip's mean colour."""
+  """A critic that looks at the clip's mean color."""
 
   @nn.compact
   def __call__(self, video, label, train):
-    colour = video.mean((1, 2, 3))
-    return Verdict(nn.Dense(1, name='real')(colour), nn.Dense(6, name='label')(colour)[:, None])
+    color = video.mean((1, 2, 3))
+    return Verdict(nn.Dense(1, name='real')(color), nn.Dense(6, name='label')(color)[:, None])
 
 
-def test_critic_classifies_real_clips_and_the_generator_wants_its_own_recognised(batch):
+def test_critic_classifies_real_clips_and_the_generator_wants_its_own_recognized(batch):
   weight = 0.5
   critic = Critic(Classifier(), optax.sgd(0.1), label_weight=weight)
   system = System(Painter(), optax.sgd(0.1), {'critic': critic}, {}, judges_before_update=True)

@@ -28,11 +28,11 @@ def test_shapes_and_sizes_as_published():
   # 2-D stream: 16 * (100 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64 * 3); 3-D stream: 32 * 100 *
   # 512 for the first layer, 64 * (...) for the middle ones and 64 * 64 * (3 + 1) for the heads. One
   # bias for each of the 3 + 3 + 1 channels that come out, and two numbers for each that is
-  # normalised.
+  # normalized.
   middle = 512 * 256 + 256 * 128 + 128 * 64
   still = 16 * (100 * 512 + middle + 64 * 3) + 3 + 2 * 960
   moving = 32 * 100 * 512 + 64 * middle + 64 * 64 * 4 + 4 + 2 * 960
-  # 16.25 M with the biases that normalisation makes idle.
+  # 16.25 M with the biases that normalization makes idle.
   assert count(generator) == still + moving == pytest.approx(16.25e6, rel=1e-3)
   # 11.06 M with two logits: the second one's 32 * 512 + 1 and the idle biases, 896, are not here.
   discriminator = 64 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 64 + 2 * 896 + 32 * 512 + 1

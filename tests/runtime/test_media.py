@@ -12,7 +12,7 @@ from fevgan_jax.runtime.errors import UserError
 
 @pytest.fixture
 def clip() -> np.ndarray:
-  """[6, 20, 28, 3]: smooth colours that change with time."""
+  """[6, 20, 28, 3]: smooth colors that change with time."""
   t, y, x = np.mgrid[:6, :20, :28]
   return np.stack([40 * t, 10 * y, 9 * x], axis=-1).astype(np.uint8)
 
@@ -61,7 +61,7 @@ def test_transparent_parts_are_laid_on_white(tmp_path):
 
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'I;16', 'F'])
-def test_a_picture_without_colour_is_refused(tmp_path, mode):
+def test_a_picture_without_color_is_refused(tmp_path, mode):
   Image.new(mode, (8, 8)).save(tmp_path / 'grey.tif')
   with pytest.raises(UserError, match='grey.tif: a picture without three color channels'):
     media.read_image(tmp_path / 'grey.tif')
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     assert '\n' not in str(error.value) and str(tmp_path) in str(error.value)
 
 
-def test_gif_keeps_frames_speed_and_colours(tmp_path, clip):
+def test_gif_keeps_frames_speed_and_colors(tmp_path, clip):
   media.write_gif(tmp_path / 'a.gif', clip)
   with Image.open(tmp_path / 'a.gif') as gif:
     assert (gif.n_frames, gif.info['duration'], gif.info['loop']) == (6, 40, 0)
@@ -91,10 +91,10 @@ def test_gif_keeps_frames_speed_and_colours(tmp_path, clip):
     for index, frame in enumerate(clip):
       gif.seek(index)
       small = gif.convert('RGB').resize((28, 20), Image.Resampling.BOX)
-      assert np.abs(np.asarray(small) - frame.astype(float)).mean() < 8  # 256 colours of a cube
+      assert np.abs(np.asarray(small) - frame.astype(float)).mean() < 8  # 256 colors of a cube
 
 
-def test_mp4_keeps_frames_speed_and_colours(tmp_path, clip):
+def test_mp4_keeps_frames_speed_and_colors(tmp_path, clip):
   media.write_mp4(tmp_path / 'a.mp4', clip)
   report, frames = read_mp4(tmp_path / 'a.mp4', 180, 252)
   assert all(word in report for word in ('Video: h264', 'yuv420p', '252x180', '25 fps'))

@@ -24,7 +24,7 @@ leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 def batch_norm(
   config: ml_collections.ConfigDict, axis_name: str | None, epsilon: float | None = None
 ) -> Callable[[bool], nn.BatchNorm]:
-  """Batch normalisation as VGAN initialises it (gamma ~ N(1, 0.02)), averaged over devices.
+  """Batch normalization as VGAN initializes it (gamma ~ N(1, 0.02)), averaged over devices.
 
   Args:
     config: config.norm.

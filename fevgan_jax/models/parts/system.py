@@ -118,7 +118,7 @@ class System:
     graded: whether labels are multiplied by how strong an expression is, 1 being usual, and 0 the
       still face.
     identity: the frozen face network; its parameters are an argument of the step. None without one.
-    dtype: what the networks compute in. Parameters, optimiser states, batch statistics and losses
+    dtype: what the networks compute in. Parameters, optimizer states, batch statistics and losses
       are float32 whatever it is: `apply` rounds on the way in, and converts back on the way out.
     axis_name: the device axis over which statistics and gradients are averaged; None on one device.
   """

@@ -24,7 +24,7 @@ def test_pixels_come_from_where_the_displacement_points(image):
   moved = warp(image, jnp.broadcast_to(jnp.array([2.0, 1.0]), (2, 1, 7, 9, 2)))[:, 0]
   np.testing.assert_array_equal(moved[:, :5, :8], image[:, 2:, 1:])
   np.testing.assert_array_equal(moved[:, 6, :8], image[:, 6, 1:])
-  # Half a pixel to the left: means of neighbours.
+  # Half a pixel to the left: means of neighbors.
   moved = warp(image, jnp.broadcast_to(jnp.array([0.0, -0.5]), (2, 1, 7, 9, 2)))[:, 0]
   np.testing.assert_allclose(moved[:, :, 1:], (image[:, :, 1:] + image[:, :, :-1]) / 2, rtol=1e-5)
 
