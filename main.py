@@ -21,27 +21,24 @@ def run(argv: list[str]) -> None:
   from fevgan_jax.runtime import parallel
   from fevgan_jax.training import benchmark, checkpoint, train
 
-  def measure(workdir, overrides):
-    evaluate.evaluate(workdir, overrides)
-    report.write(workdir)
-
-  def train_and_measure(config, workdir):
-    train.train(config, workdir)
-    if parallel.is_main():
-      report.keep_command(workdir)
-      measure(workdir, checkpoint.free(config))
-
   modes = {
-    'train': train_and_measure,
+    'train': train.train,
     'prepare': datasets.prepare,
-    'evaluate': measure,
+    'evaluate': evaluate.evaluate,
     'compare': compare.compare,
     'generate': generate.generate,
     'benchmark': benchmark.benchmark,
   }
+  mode, arguments = command.mode, command.arguments
   if command.processes:
     parallel.initialize(**command.processes)
-  modes[command.mode](**command.arguments)
+  if mode == 'train' and parallel.is_main():
+    report.keep_command(arguments['workdir'], argv)
+  modes[mode](**arguments)
+  if mode == 'train' and parallel.is_main():
+    evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
+  if mode in ('train', 'evaluate') and parallel.is_main():
+    report.write(arguments['workdir'])
 
 
 def work(argv: list[str]) -> int:

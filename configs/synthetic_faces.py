@@ -36,7 +36,7 @@ def graded(config):
   uses = [name for name in models.names() if 'intensity' in models.recipe(name).conditions]
   if config.system not in uses:
     raise ValueError(
-      f"option 'graded': {config.system} does not use the intensity, {' and '.join(uses)} does"
+      f"option 'graded': {config.system} does not use the intensity, as {', '.join(uses)} would"
     )
   config.dataset.config = 'graded'
   config.epochs = 12.0

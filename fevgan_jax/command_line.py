@@ -76,9 +76,11 @@ def parse(argv: list[str]) -> Command:
   mode, system = values.mode, argument.partition(',')[0]
   flat = flax.traverse_util.flatten_dict(values.config.to_dict(), sep='.')
   overrides = {key: flat[key] for key in typed}
-  if named is not None:  # it must fit the run: `trained.load` tells where it does not
+  if named is not None:  # it must fit the run: `trained.load` refuses what does not
     overrides |= {'system': system} if system else {}
-    overrides.setdefault('dataset.name', values.config.dataset.name)
+    overrides |= {
+      key: flat[key] for key in ('dataset.name', *_options(file, system, flat, argument))
+    }
   workdir = _folder(values.workdir or _default_workdir(chosen))
   given = {
     'config': values.config,
@@ -115,7 +117,7 @@ def _check_keys(config, typed: list[str], file: str) -> None:
   known = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
   for key in typed:
     if key == 'system':
-      raise UserError(f'--config.system: is chosen behind the file: --config {file}:SYSTEM')
+      raise UserError(f'--config.system: goes after the file name: --config {file}:SYSTEM')
     if key in known:
       continue
     near = difflib.get_close_matches(key, known, 3)
@@ -133,7 +135,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
   flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
   flags.DEFINE_enum(
-    'expression', 'all', [*EXPRESSIONS, 'all'], 'what the face shall show', flag_values=values
+    'expression', 'all', [*EXPRESSIONS, 'all'], 'the expression to show', flag_values=values
   )
   flags.DEFINE_list('intensity', ['1'], 'how strongly', flag_values=values)
   flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
@@ -194,7 +196,7 @@ def _check_counts(config) -> None:
 
 
 def _check_uses(values: flags.FlagValues, named: str | None) -> None:
-  """Nothing is typed in vain, and nothing that the mode needs is missing."""
+  """Every flag that was typed is used, and none that the mode needs is missing."""
   mode = values.mode
   if (needed := NEEDED.get(mode)) and not values[needed].value:
     example = {'image': 'a photograph with a face', 'workdirs': 'runs, as --workdirs runs/a,runs/b'}
@@ -204,10 +206,23 @@ def _check_uses(values: flags.FlagValues, named: str | None) -> None:
   for name in values:
     if name.startswith('config') or name in uses or values[name].using_default_value:
       continue
-    reason = 'runs in one process' if name in PROCESSES else 'has no use for it'
+    reason = 'runs in one process' if name in PROCESSES else 'does not use it'
     raise UserError(f'--{name}: --mode {mode} {reason}')
   if mode == 'compare' and named is not None:
-    raise UserError('--config: --mode compare has no use for it: workdirs know their own')
+    raise UserError('--config: --mode compare does not use it: workdirs know their own')
+
+
+def _options(file: str, system: str, flat: dict[str, Any], argument: str) -> list[str]:
+  """The keys of networks and data that the options behind a system change."""
+  if ',' not in argument:
+    return []
+  plain = flags.FlagValues()
+  argv = ['', f'--config={file}:{system}']
+  config_flags.DEFINE_config_file('config', None, flag_values=plain, sys_argv=argv)
+  _read(plain, argv)
+  before = flax.traverse_util.flatten_dict(plain.config.to_dict(), sep='.')
+  sections = 'dataset', 'model', 'identity'
+  return [k for k in flat if k.partition('.')[0] in sections and flat[k] != before.get(k)]
 
 
 def _split_config(words: list[str]) -> tuple[str | None, list[str]]:

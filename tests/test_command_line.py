@@ -99,6 +99,15 @@ def test_what_is_typed_of_a_trained_run_is_handed_on(tmp_path):
   arguments = parse('--mode', 'evaluate', *named).arguments
   assert arguments['workdir'] == pathlib.Path('runs/mug-vgan')
   assert arguments['overrides'] == {'system': 'vgan', 'dataset.name': 'mug'}
+  named = '--config', 'configs/synthetic_faces.py:fevgan,full,no_spatial'
+  arguments = parse('--mode', 'evaluate', *named, '--config.model.width=7').arguments
+  assert arguments['overrides'] == {
+    'system': 'fevgan',
+    'dataset.name': 'synthetic_faces',
+    'dataset.config': 'full',
+    'model.spatial_width': 0,
+    'model.width': 7,
+  }
 
 
 def test_every_mode_gives_its_function_what_it_takes():
@@ -132,12 +141,12 @@ MISTAKES = {
     'configs/mug.py:vgan',
     '--config.identity.network=dlib',
   ): '--config.identity.network: vgan has no such key',
-  ('--config.system=vgan',): '--config.system: is chosen behind the file: --config ',
+  ('--config.system=vgan',): '--config.system: goes after the file name: --config ',
   ('--seed', '-1'): 'seed=-1',
   ('--intensity', '0.5,much'): "['0.5', 'much']: expected different numbers, as --intensity 0.3",
   ('--intensity', '0.5,0.50'): "['0.5', '0.50']: expected different numbers",
-  ('--intensity', '0.5'): '--intensity: --mode train has no use for it',
-  ('--mode', 'evaluate', '--image', 'x'): '--image: --mode evaluate has no use for it',
+  ('--intensity', '0.5'): '--intensity: --mode train does not use it',
+  ('--mode', 'evaluate', '--image', 'x'): '--image: --mode evaluate does not use it',
   ('--mode', 'compare', '--workdirs', 'a', '--config', 'configs/mug.py'): 'workdirs know their own',
   ('--mode', 'generate', '--image', 'x', '--expression', 'joy'): 'should be one of <anger|disgust',
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',

@@ -8,7 +8,7 @@ import ml_collections
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces.builder import RecordedFaces
-from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.errors import REFUSALS, UserError
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'datasets'
 FILE_FORMAT = 'array_record'  # random access, and no TensorFlow
@@ -48,6 +48,8 @@ def builder(config: ml_collections.ConfigDict, *, needed: bool = True) -> tfds.c
       files that it is made from are missing.
   """
   name = config.dataset.name
+  if not names():
+    raise UserError(f'{FOLDER}: no data sets there: they need a checkout of the repository')
   if name not in names():
     raise UserError(
       f"config.dataset.name: no data set '{name}': expected one of {', '.join(names())}"
@@ -94,7 +96,7 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
     )
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own
-    if not full and not isinstance(failure, OSError):
+    if not full and getattr(failure, 'errno', None) not in REFUSALS:
       raise
     reason = 'the disk is full' if full else failure.strerror
     raise UserError(

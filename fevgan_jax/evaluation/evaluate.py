@@ -96,7 +96,7 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
   """
   generator = trained.load(workdir, overrides)
   config, settings = generator.config, defaults()
-  settings.update(generator.config.evaluation)
+  settings.update(config.get('evaluation', {}))
   batch_size = settings.batch_size
   training_network = models.identity_network(config)
   network = face_networks.load(

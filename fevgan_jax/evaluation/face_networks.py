@@ -13,9 +13,11 @@ Crops are aligned to one template, so the way into each network's own alignment 
 warp. Nothing here is differentiated: OpenCV runs two of the networks.
 """
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import pathlib
+import threading
 from collections.abc import Callable
 
 import cv2
@@ -28,6 +30,7 @@ from fevgan_jax.faces import crop
 from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import packaged, sha256
+from fevgan_jax.runtime.workers import available_cores
 
 NETWORKS = ('sface', 'dlib', 'openface')
 
@@ -158,15 +161,20 @@ def openface_warp() -> np.ndarray:
 
 def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   """SFace (Zhong et al. 2021), Apache-2.0, as OpenCV's model zoo publishes it, in 8 bits."""
-  recognizer, face = cv2.FaceRecognizerSF.create(str(path), ''), sface_face()
+  face, of_thread = sface_face(), threading.local()
+
+  def prepare() -> None:
+    of_thread.recognizer = cv2.FaceRecognizerSF.create(str(path), '')
 
   def embed_one(frame: np.ndarray) -> np.ndarray:
-    chip = recognizer.alignCrop(np.ascontiguousarray(frame[..., ::-1]), face)
-    feature = recognizer.feature(chip)[0]
+    chip = of_thread.recognizer.alignCrop(np.ascontiguousarray(frame[..., ::-1]), face)
+    feature = of_thread.recognizer.feature(chip)[0]
     return feature / np.linalg.norm(feature)
 
-  # One at a time: the file declares batches of one, and OpenCV returns garbage behind the first.
-  return lambda images: np.stack([embed_one(frame) for frame in _frames(images)])
+  # One at a time: the file declares batches of one, and OpenCV returns garbage behind the first. It
+  # computes in a single thread, so that every core has a network of its own.
+  pool = concurrent.futures.ThreadPoolExecutor(available_cores(), initializer=prepare)
+  return lambda images: np.stack([*pool.map(embed_one, _frames(images))])
 
 
 def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:

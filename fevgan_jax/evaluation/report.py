@@ -1,11 +1,13 @@
-"""What a run came to, on one page: report.html in its workdir."""
+"""The results of a run on one page: report.html in its workdir."""
 
+import json
 import pathlib
 import shlex
-import sys
+from collections.abc import Sequence
 
 from absl import logging
 
+from fevgan_jax import models
 from fevgan_jax.evaluation import page, runs, tables
 from fevgan_jax.inference import trained
 from fevgan_jax.runtime.files import replacing
@@ -13,10 +15,10 @@ from fevgan_jax.runtime.files import replacing
 COMMAND = 'command.txt'  # in the workdir: what started the run
 
 
-def keep_command(workdir: pathlib.Path) -> None:
+def keep_command(workdir: pathlib.Path, argv: Sequence[str]) -> None:
   """Writes what was typed into the workdir, for the report."""
   with replacing(workdir / COMMAND) as temporary:
-    pathlib.Path(temporary).write_text(shlex.join(['python', *sys.argv]) + '\n')
+    pathlib.Path(temporary).write_text(shlex.join(['python', *argv]) + '\n')
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
@@ -24,22 +26,21 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
 
   The page is one file that needs no network: what was run, clips of people that training has not
   seen beside the real ones, the table with its anchors, the curves, and how to make it again.
-
-  Raises:
-    UserError: the run has no evaluation.json of its newest checkpoint.
   """
-  run = runs.read(workdir, {})
-  result, config = run.result, run.generator.config
+  saved = json.loads((workdir / 'config.json').read_text())
+  config = trained.restored_config(saved, {}, workdir)
+  result = json.loads((workdir / 'evaluation.json').read_text())
+  run = runs.Run(models.title(config), workdir, config, result)
   command = workdir / COMMAND
-  animate = f'python main.py --mode generate --workdir {workdir} --image PHOTO'
   again = [page.commands('Again', [command.read_text().strip()])] if command.exists() else []
+  animate = f'python main.py --mode generate --workdir {workdir} --image PHOTO'
   parts = [
     page.terms('Run', facts(run)),
     *pictures(workdir),
     page.table(tables.measured('Measured', [run], anchors=True)),
     *again,
     page.commands('Next', [animate, f'python main.py --mode compare --workdirs {workdir},OTHER']),
-    page.terms('Configuration', {k: str(v) for k, v in trained.flatten(config.to_dict()).items()}),
+    page.terms('Configuration', {k: str(v) for k, v in trained.flatten(saved).items()}),
     page.terms('Protocol', result['protocol']),
   ]
   path = workdir / 'report.html'
@@ -51,7 +52,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
 
 def facts(run: runs.Run) -> dict[str, str]:
   """What was run."""
-  config, result = run.generator.config, run.result
+  config, result = run.config, run.result
   return {
     'system': run.name,
     'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs, '

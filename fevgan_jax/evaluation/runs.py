@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import ml_collections
 import numpy as np
 
 from fevgan_jax import models
@@ -21,14 +22,17 @@ class Run:
   Attributes:
     name: readable, as the paper has it; see `models.title`.
     workdir: of the run.
-    generator: its newest checkpoint.
+    config: of its training.
     result: its evaluation.json.
+    generator: its newest checkpoint, on the data set and with the precision of `result`; None
+      where nothing is to be generated.
   """
 
   name: str
   workdir: pathlib.Path
-  generator: TrainedGenerator
+  config: ml_collections.ConfigDict
   result: dict
+  generator: TrainedGenerator | None = None
 
   @property
   def is_ablation(self) -> bool:
@@ -36,12 +40,12 @@ class Run:
 
   @property
   def system(self) -> str:
-    return self.generator.config.system
+    return self.config.system
 
   @property
   def without(self) -> tuple[str, ...]:
     """The parts that an ablation leaves out."""
-    return models.recipe(self.system).without(self.generator.config)
+    return models.recipe(self.system).without(self.config)
 
   def paper(self, dataset: str) -> tuple[float, ...]:
     """PSNR, SSIM, ACD and ACD-I that FEV-GAN's paper reports of it on a data set; () of none."""
@@ -89,7 +93,7 @@ def read(workdir: pathlib.Path, overrides: Mapping[str, Any]) -> Run:
   except (json.JSONDecodeError, KeyError, IndexError) as error:
     raise UserError(f'{path}: not what this version writes: {again}') from error
   for key, value in measured.items():
-    if overrides.get(key, value) != value:
+    if overrides.get(key, value) not in (value, 'auto'):
       raise UserError(
         f'{path}: measured with config.{key} = {value!r}, not {overrides[key]!r}: {again} '
         f'--config.{key}={overrides[key]}'
@@ -97,7 +101,7 @@ def read(workdir: pathlib.Path, overrides: Mapping[str, Any]) -> Run:
   generator = trained.load(workdir, {**overrides, **measured})
   if step != generator.step:
     raise UserError(f'{path}: of step {step}, the checkpoint is of step {generator.step}: {again}')
-  return Run(models.title(generator.config), workdir, generator, result)
+  return Run(models.title(generator.config), workdir, generator.config, result, generator)
 
 
 def whole_systems(runs: list[Run], ablations: list[Run]) -> list[Run]:

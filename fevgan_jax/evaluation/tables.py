@@ -59,10 +59,14 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
     f'{network} features'
     + (f', which tell these people apart with an AUC of {auc:.3f}' if auc is not None else '')
     + '. "Label seen" by a classifier of the real clips: its own accuracy is the line "real clip". '
-    f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
-    'does not give in full: its numbers stand here for their order and must not be set against '
-    'ours.'
-  ) + order(
+  )
+  if any(run.paper(dataset) for run in runs):
+    note += (
+      f'The paper measured on {DATASETS[dataset]}, with OpenFace features and a protocol that it '
+      'does not give in full: its numbers stand here for their order and must not be set against '
+      'ours.'
+    )
+  note += order(
     {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs},
     {run.name: run.paper(dataset)[0] for run in runs if run.paper(dataset)},
   )

@@ -83,5 +83,5 @@ class Model:
     if not self.generator.graded and {*map(float, intensities)} != {1.0}:
       graded = [name for name in models.names() if 'intensity' in models.recipe(name).conditions]
       raise UserError(
-        f'intensity: {self.generator.config.system} has none, {" and ".join(graded)} has'
+        f'intensity: {self.generator.config.system} does not use it, as {", ".join(graded)} would'
       )

@@ -20,6 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from fevgan_jax import models
+from fevgan_jax.data import datasets
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
@@ -40,7 +41,7 @@ class TrainedGenerator:
     step: of its training; None for the weights that come with the project.
     clip_shape: (time, height, width, 3) of what it generates.
     generate: clips of images and labels.
-    graded: whether `generate` heeds the intensity.
+    graded: whether `generate` uses the intensity.
   """
 
   config: ml_collections.ConfigDict
@@ -70,18 +71,21 @@ def load(
   if workdir is None:
     path = shipped(system)
     if not path.exists():
-      raise UserError(f'{system}: no weights of it come with the project: name a --workdir')
+      raise UserError(
+        f'{system}: no weights of it come with the project: expected one of '
+        f'{", ".join(filter(has_weights, models.names()))}, or the workdir of a run'
+      )
     (variables, saved), step = read(path), None
   else:
     variables, saved, step = checkpoint.restore_generator(workdir)
   config = restored_config(saved, overrides or {}, workdir or path.name)
   encoder, frozen = models.load_identity(config)
-  system = models.build(config, encoder)
-  shape = clip_shape(config, system, frozen, variables)
+  built = models.build(config, encoder)
+  shape = clip_shape(config, built, frozen, variables)
   # An accelerator would be sent NumPy's arrays again at every call.
   variables, frozen = jax.device_put((variables, frozen))
-  generate = functools.partial(jax.jit(system.generate), variables, frozen)
-  return TrainedGenerator(config, step, shape, generate, system.graded)
+  generate = functools.partial(jax.jit(built.generate), variables, frozen)
+  return TrainedGenerator(config, step, shape, generate, built.graded)
 
 
 def restored_config(
@@ -89,7 +93,7 @@ def restored_config(
 ) -> ml_collections.ConfigDict:
   """The config that a run was trained with, but for the overrides.
 
-  Networks and optimizer have the keys that they have today: those younger than the run their
+  Networks, optimizer and data have the keys that they have today: those younger than the run their
   defaults.
 
   Args:
@@ -101,6 +105,7 @@ def restored_config(
     UserError: an override of what training has decided.
   """
   own = flatten(models.defaults(saved['system']).to_dict())
+  own |= flatten({'dataset': datasets.defaults().to_dict()})
   saved = flatten(saved)
   sections = {key.partition('.')[0] for key in own} | {'identity'}
   config = {key: value for key, value in saved.items() if key.partition('.')[0] not in sections}
@@ -110,8 +115,8 @@ def restored_config(
       config[key] = value
     elif config.get(key) != value:
       raise UserError(
-        f'{name}: was trained with config.{key} = {config.get(key)!r}, not {value!r}: leave '
-        f'--config.{key} out, or train anew in another --workdir'
+        f'{name}: was trained with config.{key} = {config.get(key)!r}, not {value!r}: give the '
+        'same value, or train again in another --workdir'
       )
   return ml_collections.ConfigDict(flax.traverse_util.unflatten_dict(config, sep='.'))
 
@@ -136,13 +141,18 @@ def clip_shape(
   recipe, found = models.recipe(config.system), shapes_of(variables['params'])
   for side in recipe.sides:
     if shapes_of(jax.eval_shape(functools.partial(parameters, side))) == found:
-      return (recipe.frames[0], side, side, 3)
+      return (recipe.frames, side, side, 3)
   raise UserError(f'{config.system}: these weights are not those of its networks')
 
 
 def shipped(system: str, dataset: str = 'synthetic_faces') -> pathlib.Path:
   """The file of a system's weights that comes with the project, if any does."""
   return WEIGHTS / f'{system}_{dataset}.safetensors'
+
+
+def has_weights(system: str) -> bool:
+  """Whether weights of it come with the project."""
+  return shipped(system).exists()
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:

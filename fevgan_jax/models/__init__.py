@@ -77,14 +77,13 @@ def check_clips(system: str, shape: tuple[int, ...]) -> None:
   made_for = recipe(system)
   if side not in made_for.sides:
     known = ', '.join(f'{known}x{known}' for known in made_for.sides)
-    others = ''.join(f', or {name}' for name in names() if side in recipe(name).sides)
+    others = ', '.join(name for name in names() if side in recipe(name).sides) or 'there is none'
     raise UserError(
       f'{system}: has networks for pictures of {known} pixels, not of {side}x{side}: choose '
-      f'another --config.dataset.config{others}'
+      f'another --config.dataset.config, or a system that has: {others}'
     )
-  if time not in made_for.frames:
-    known = ', '.join(map(str, made_for.frames))
-    raise UserError(f'{system}: has networks for clips of {known} frames, not of {time}')
+  if time != made_for.frames:
+    raise UserError(f'{system}: has networks for clips of {made_for.frames} frames, not of {time}')
 
 
 def identity_network(config: Config) -> str:

@@ -116,7 +116,7 @@ def build(
   optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
-  """Assembles C-VGAN, which has no use for a face network. Its mask goes unpenalised."""
+  """Assembles C-VGAN, which uses no face network. Its mask goes unpenalised."""
   del identity
   generator = Generator(
     config.model.width,

@@ -262,7 +262,7 @@ def build(
   optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
-  """Assembles ImaGINator, which has no use for a face network."""
+  """Assembles ImaGINator, which uses no face network."""
   del identity
   width = config.critic.width
   reconstruction = Term(

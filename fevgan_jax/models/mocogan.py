@@ -216,7 +216,7 @@ def build(
   optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
-  """Assembles MoCoGAN, which has no use for a face network."""
+  """Assembles MoCoGAN, which uses no face network."""
   del identity
   views = {32: whole_clip, 16: every_second}
   if config.critic.frames not in views:

@@ -161,7 +161,7 @@ def build(
   optimizer: optax.GradientTransformation,
   axis_name: str | None,
 ) -> System:
-  """Assembles VGAN, which has no use for a face network."""
+  """Assembles VGAN, which uses no face network."""
   del identity
   critic = Discriminator(config.critic.width, batch_norm(config.norm, axis_name, CRITIC_EPSILON))
   return System(

@@ -1,4 +1,9 @@
-"""The one exception that `main.py` shows to the person at the keyboard as a single line."""
+"""What `main.py` shows to the person at the keyboard as a single line."""
+
+import errno
+
+# What a disk refuses. Any other OSError may be a mistake of ours, whose place must be seen.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class UserError(ValueError):

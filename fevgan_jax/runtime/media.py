@@ -144,7 +144,7 @@ def write_png(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def write_gif(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) -> None:
-  """Writes uint8 [time, height, width, 3] as a GIF that repeats for ever.
+  """Writes uint8 [time, height, width, 3] as a GIF that repeats forever.
 
   All frames share one palette of 256 colors, without dithering, so that what stands still does not
   flicker. A GIF counts time in hundredths of a second; 25 frames per second are exact.
@@ -194,7 +194,7 @@ def write_mp4(path: str | os.PathLike, clip: np.ndarray, *, fps: float = FPS) ->
 
 def webp(clip: np.ndarray, *, fps: float = FPS) -> bytes:
   """uint8 [time, height, width, 3] as an animation for a page's own text: it rests for a moment on
-  the last frame, and repeats for ever."""
+  the last frame, and repeats forever."""
   _check(clip, rank=4)
   frames = [Image.fromarray(frame) for frame in clip]
   file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Devices and processes: the only file that knows pmap, axis names, meshes and processes.
+"""Devices and processes: the only file that knows pmap, axis names and meshes.
 
 The state has no device axis: `replicate` places it on every local device, the step takes and
 returns it whole. `jax.pmap` averages over the devices of all processes. The main process is the one

@@ -1,24 +1,24 @@
 """What surrounds a command: the log, memory, and one line for whoever typed it wrong."""
 
-import errno
 import logging as python_logging
+import os
 import pathlib
+import platform
 import sys
 from collections.abc import Callable
 
 from absl import flags, logging
 
 from fevgan_jax.runtime import memory
-from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.errors import REFUSALS, UserError
 
 OURS = str(pathlib.Path(__file__).parents[1])
-# What a disk refuses. Any other OSError may be a mistake of ours, whose place must be seen.
-REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def exit_code(command: Callable[[], None]) -> int:
   """Runs a command: 0, or 2 after a line that says what the user can mend."""
   memory.keep_freed()
+  keep_compiled()
   set_up_logging()
   try:
     command()
@@ -32,6 +32,15 @@ def exit_code(command: Callable[[], None]) -> int:
     return 0
   print(f'fevgan: {line}', file=sys.stderr)
   return 2
+
+
+def keep_compiled() -> None:
+  """Lets JAX keep compiled programs on disk, so that a second start compiles nothing. Call before
+  JAX is imported; a place that the user has named for them stays."""
+  cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+  # Of each machine its own, where they share a home: a program may not run on another processor.
+  place = cache / 'fevgan_jax' / platform.node()
+  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(place))
 
 
 def set_up_logging() -> None:

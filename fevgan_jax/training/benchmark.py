@@ -63,7 +63,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     'precision': jnp.dtype(system.dtype).name,
     'clip': clips['video'].shape[1:],
     'batch_size': config.batch_size,
-    'width': config.model.width,
+    'model': config.model.to_dict(),
     'face_network': models.identity_network(config),
     'seconds_per_step': per_step,
     'clips_per_second': config.batch_size / per_step,

@@ -21,8 +21,8 @@ from fevgan_jax.training.state import TrainState
 
 # Where things lie on a machine: may differ between the processes of a run.
 PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights', 'evaluation.weights')
-# What may also be said anew of a trained run.
-FREE = (*PLACES, 'precision', 'dataset.name', 'dataset.config')
+# What may also be overridden where a trained run is used.
+OVERRIDABLE = (*PLACES, 'precision', 'dataset.name', 'dataset.config')
 ITEMS = ('generator', 'critics', 'data', 'config')
 
 
@@ -182,10 +182,10 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
 def may_differ(key: str) -> bool:
   """Whether a run that was trained with one value of a key may be used with another: where things
   lie, what is measured and on which data set, and the precision."""
-  return key in FREE or key.startswith('evaluation.')
+  return key in OVERRIDABLE or key.startswith('evaluation.')
 
 
-def free(config: ml_collections.ConfigDict) -> dict[str, Any]:
+def overridable(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The values of the keys that may differ from those of training."""
   flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
   return {key: value for key, value in flat.items() if may_differ(key)}

@@ -105,9 +105,8 @@ def cut_off(path: pathlib.Path, done: int) -> None:
         kept.append(line + '\n')
     except (json.JSONDecodeError, KeyError):
       continue
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(''.join(kept))
-  temporary.replace(path)
+  with replacing(path) as temporary:
+    pathlib.Path(temporary).write_text(''.join(kept))
 
 
 def draw(workdir: pathlib.Path) -> None:

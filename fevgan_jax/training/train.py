@@ -67,7 +67,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   part = parallel.local_part(config.batch_size)
   if parallel.is_main():
     check_same_run(workdir, config.to_dict())
-  datasets.builder(config)  # a wrong name is told before a missing weight file
+  datasets.builder(config)  # a wrong name is reported before a missing weight file
   models.check_clips(config.system, datasets.clip_shape(config))
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
@@ -167,7 +167,7 @@ def create_state(
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """Writes config.json, and refuses to continue a run with another config.
 
-  A key that only one of them has is younger or older than the run: its default is what was before.
+  A key that only one of them has was added or removed since: its default is what was before.
 
   Raises:
     UserError: a key differs from that of the run in the workdir.

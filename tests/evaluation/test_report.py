@@ -2,12 +2,11 @@
 
 import re
 import shutil
-import sys
 
 from fevgan_jax.evaluation import report
 
 
-def test_the_page_holds_everything(run, tmp_path, monkeypatch, caplog):
+def test_the_page_holds_everything(run, tmp_path, caplog):
   workdir = tmp_path / 'copy'
   shutil.copytree(run[0], workdir)
   with caplog.at_level('INFO', logger='absl'):
@@ -22,9 +21,19 @@ def test_the_page_holds_everything(run, tmp_path, monkeypatch, caplog):
   last = caplog.messages[-1]
   assert f'report: {workdir / "report.html"}; next: python main.py --mode generate' in last
 
-  monkeypatch.setattr(sys, 'argv', ['main.py', '--workdir', 'my run', '--config.seed=3'])
-  report.keep_command(workdir)
+  report.keep_command(workdir, ['main.py', '--workdir', 'my run', '--config.seed=3'])
   page = report.write(workdir).read_text()
   assert (
     '<h2>Again</h2><pre>python main.py --workdir &#x27;my run&#x27; --config.seed=3</pre>' in page
   )
+
+
+def test_what_it_was_trained_on_is_told_from_what_it_was_measured_on(run, tmp_path):
+  workdir = tmp_path / 'copy'
+  shutil.copytree(run[0], workdir)
+  path = workdir / 'evaluation.json'
+  path.write_text(path.read_text().replace('synthetic_faces/tiny/', 'synthetic_faces/full/'))
+  page = report.write(workdir).read_text()
+  assert '<dd>synthetic_faces/tiny, 2 epochs' in page
+  assert '<dd>synthetic_faces/full/' in page
+  assert '<dt>dataset.config</dt><dd>tiny</dd>' in page

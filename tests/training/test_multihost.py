@@ -139,7 +139,7 @@ def test_processes_that_differ_are_told(run, start, tmp_path):
 def test_a_lost_connection_is_told_from_other_failures(work, code, message):
   # In a process of its own, since the supervisor forks.
   program = (
-    'from jax.errors import JaxRuntimeError\nfrom fevgan_jax import supervisor\n'
+    'from jax.errors import JaxRuntimeError\nfrom fevgan_jax.runtime import supervisor\n'
     f'def work(): {work}\n'
     'raise SystemExit(supervisor.supervise(work))'
   )

@@ -71,7 +71,7 @@ def reconstruction_loss(real: Array, fake: Array, *, motion_weight: float = 0.0)
 
 
 def first_frame_loss(image: Array, fake: Array) -> Array:
-  """Mean |image - first frame| of C-VGAN, whose clips shall begin with the picture they are given.
+  """Mean |image - first frame| of C-VGAN, whose clips should begin with the picture they are given.
 
   Args:
     image: [batch, height, width, 3] in [-1, 1].
@@ -85,7 +85,7 @@ def first_frame_loss(image: Array, fake: Array) -> Array:
 
 
 def mask_loss(mask: Array) -> Array:
-  """Mean |mask| of VGAN, whose background shall show all that rests. [batch, time, height, width,
+  """Mean |mask| of VGAN, whose background should show all that rests. [batch, time, height, width,
   1] in [0, 1] -> scalar, at least 0."""
   return jnp.abs(mask).mean()
 

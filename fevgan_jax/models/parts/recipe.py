@@ -31,7 +31,8 @@ class Recipe:
       'intensity', which scales the label. A data set without intensities has intensity 1.
     defaults: makes the sections of the config that are the system's own: 'model', 'critic', 'loss'
       and, with a face network, 'identity'. Every key is explained there.
-    build: assembles the system.
+    build: assembles the system. `models.build` adds what is no matter of the system's: dtype,
+      axis_name, and graded, from the conditions.
     published: what its authors train with, where they say so: changes of the shared sections.
     short_run: what a run of minutes on few clips wants.
     long_run: what a run of an hour on more clips wants beside that.
@@ -39,7 +40,7 @@ class Recipe:
     without: the parts that a config leaves out, as the paper abbreviates them: () of the whole
       system, ('E_s',) of an ablation.
     sides: pixels per side of the pictures that it has networks for.
-    frames: lengths of the clips that it has networks for.
+    frames: of the clips that it has networks for.
     paper: what FEV-GAN's paper reports, PSNR, SSIM, ACD and ACD-I, by data set and by what the
       config leaves out.
   """
@@ -54,7 +55,7 @@ class Recipe:
   options: Mapping[str, Change] = dataclasses.field(default_factory=dict)
   without: Callable[[Config], tuple[str, ...]] = lambda config: ()
   sides: Sequence[int] = (64,)
-  frames: Sequence[int] = (32,)
+  frames: int = 32
   paper: Mapping[str, Mapping[tuple[str, ...], tuple[float, float, float, float]]] = (
     dataclasses.field(default_factory=dict)
   )
