@@ -67,8 +67,8 @@ def of_dataset(
   who = f'{network.name}_{network.digest}_{classifier.digest}'
   path = pathlib.Path(builder.data_path) / f'real_clips_{VERSION}_{who}.npz'
   try:
-    with np.load(path) as file:
-      traits, features = Traits(*(file[name] for name in Traits._fields)), file['training_features']
+    with path.open('rb') as file, np.load(file) as kept:  # of a damaged file numpy closes nothing
+      traits, features = Traits(*(kept[name] for name in Traits._fields)), kept['training_features']
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
     train, test = (builder.as_data_source(split) for split in ('train', 'test'))
     traits = traits_of_split(test, network, classifier, batch_size)
