@@ -10,17 +10,11 @@ comes from; here the parts are put together. The other files only override.
 | evaluation | fevgan_jax/evaluation/evaluate.py |
 """
 
-from collections.abc import Callable
-
-import ml_collections
-
 from fevgan_jax import models
 from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import evaluate
+from fevgan_jax.models.parts.recipe import Change, Config
 from fevgan_jax.training import train
-
-Config = ml_collections.ConfigDict
-Change = Callable[[Config], None]
 
 
 def get_config(argument: str = '', settings: Change | None = None, **options: Change) -> Config:

@@ -7,16 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import optax
 
 from fevgan_jax import identity
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.models.parts.recipe import Recipe
+from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime.errors import UserError
-
-Config = ml_collections.ConfigDict
 
 
 def names() -> list[str]:

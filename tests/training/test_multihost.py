@@ -124,7 +124,8 @@ def test_processes_that_differ_are_told(run, start, tmp_path):
   processes = start(tmp_path, second=('--config.seed=1',))
   printed = finish(processes)
   codes = [process.returncode for process in processes]
-  assert sorted(codes) in ([2, 2], [2, supervisor.LOST]), printed  # the faster one ends the other
+  # Which of the two is the first to say so is a race, and it may end the other before that does.
+  assert set(codes) <= {2, supervisor.LOST}, printed
   assert 'the processes of this run differ in config or data' in printed[codes.index(2)]
 
 
