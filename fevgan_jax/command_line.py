@@ -51,7 +51,7 @@ def parse(argv: list[str]) -> Command:
 
   Raises:
     UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, a
-      flag that the mode has no use for, or a folder that cannot be written.
+      flag that the mode does not use, or a folder that cannot be written.
   """
   named, words = _split_config(argv[1:])
   chosen = str(DEFAULT) if named is None else named

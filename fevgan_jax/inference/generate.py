@@ -12,10 +12,11 @@ from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.model import Model
 from fevgan_jax.runtime import media
+from fevgan_jax.runtime.media import Picture
 
 
 def generate(
-  image: str,
+  image: Picture,
   expression: str,
   output: pathlib.Path,
   *,
@@ -28,7 +29,7 @@ def generate(
   """Animates the face of a photograph, cropped to the size of the clips that were trained on.
 
   Args:
-    image: a picture file with a face.
+    image: a picture with a face, most often a file.
     expression: one of EXPRESSIONS, or 'all'.
     output: folder for input.png, NAME.mp4, NAME.gif and NAME.png of each clip, and, of several
       clips, all.png, a sheet, and all.gif. NAME is the expression, and the intensity behind it if
