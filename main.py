@@ -10,18 +10,14 @@ Modes: train (the default), prepare, evaluate, compare, generate, benchmark: con
 import sys
 
 
-def run(argv: list[str]) -> None:
-  """Calls the functions of the mode."""
-  from fevgan_jax import command_line
-
-  command = command_line.parse(argv)
+def modes() -> dict:
+  """The function of each mode."""
   from fevgan_jax.data import datasets
-  from fevgan_jax.evaluation import compare, evaluate, report
+  from fevgan_jax.evaluation import compare, evaluate
   from fevgan_jax.inference import generate
-  from fevgan_jax.runtime import parallel
-  from fevgan_jax.training import benchmark, checkpoint, train
+  from fevgan_jax.training import benchmark, train
 
-  modes = {
+  return {
     'train': train.train,
     'prepare': datasets.prepare,
     'evaluate': evaluate.evaluate,
@@ -29,20 +25,28 @@ def run(argv: list[str]) -> None:
     'generate': generate.generate,
     'benchmark': benchmark.benchmark,
   }
-  mode, arguments = command.mode, command.arguments
-  if command.processes:
-    parallel.initialize(**command.processes)
+
+
+def run(argv: list[str]) -> None:
+  """Calls the function of the mode; a training is measured, and what is measured is reported."""
+  from fevgan_jax import command_line
+  from fevgan_jax.evaluation import evaluate, report
+  from fevgan_jax.runtime import parallel
+  from fevgan_jax.training import checkpoint
+
+  mode, arguments, processes = command_line.parse(argv)
+  if processes:
+    parallel.initialize(**processes)
   if mode == 'train' and parallel.is_main():
     report.keep_command(arguments['workdir'], argv)
-  modes[mode](**arguments)
-  if mode == 'train' and parallel.is_main():
-    evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
+  modes()[mode](**arguments)
   if mode in ('train', 'evaluate') and parallel.is_main():
+    if mode == 'train':
+      evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
     report.write(arguments['workdir'])
 
 
 def work(argv: list[str]) -> int:
-  """The exit code."""
   from fevgan_jax.runtime import program
 
   return program.exit_code(lambda: print(__doc__) if '--help' in argv else run(argv))

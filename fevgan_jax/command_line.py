@@ -1,16 +1,15 @@
 """What the person typed, checked before anything is compiled."""
 
-import dataclasses
 import difflib
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.traverse_util
 from absl import flags
 from ml_collections import config_flags
 
 from fevgan_jax.faces.labels import EXPRESSIONS
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.errors import UserError
 
 # What the function of each mode is given. Other flags are refused.
@@ -31,8 +30,7 @@ COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 DEFAULT = pathlib.Path(__file__).parents[1] / 'configs' / 'synthetic_faces.py'
 
 
-@dataclasses.dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
   """The command line.
 
   Attributes:
@@ -74,7 +72,7 @@ def parse(argv: list[str]) -> Command:
   _check_uses(values, named)
 
   mode, system = values.mode, argument.partition(',')[0]
-  flat = flax.traverse_util.flatten_dict(values.config.to_dict(), sep='.')
+  flat = flatten(values.config)
   overrides = {key: flat[key] for key in typed}
   if named is not None:  # it must fit the run: `trained.load` refuses what does not
     overrides |= {'system': system} if system else {}
@@ -114,7 +112,7 @@ def _read(values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 def _check_keys(config, typed: list[str], file: str) -> None:
   """Every key that was typed is one of the chosen system's."""
-  known = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  known = flatten(config)
   for key in typed:
     if key == 'system':
       raise UserError(f'--config.system: goes after the file name: --config {file}:SYSTEM')
@@ -220,7 +218,7 @@ def _options(file: str, system: str, flat: dict[str, Any], argument: str) -> lis
   argv = ['', f'--config={file}:{system}']
   config_flags.DEFINE_config_file('config', None, flag_values=plain, sys_argv=argv)
   _read(plain, argv)
-  before = flax.traverse_util.flatten_dict(plain.config.to_dict(), sep='.')
+  before = flatten(plain.config)
   sections = 'dataset', 'model', 'identity'
   return [k for k in flat if k.partition('.')[0] in sections and flat[k] != before.get(k)]
 

@@ -12,11 +12,8 @@ from PIL import Image
 
 import main
 from fevgan_jax import command_line
-from fevgan_jax.data import datasets
-from fevgan_jax.evaluation import compare, evaluate
 from fevgan_jax.inference import generate
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.training import benchmark, train
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -116,14 +113,7 @@ def test_every_mode_gives_its_function_what_it_takes():
     'generate': ('--image', 'x.png', '--intensity', '0.5,1'),
     'compare': ('--workdirs', 'a,b'),
   }
-  functions = {
-    'train': train.train,
-    'prepare': datasets.prepare,
-    'evaluate': evaluate.evaluate,
-    'compare': compare.compare,
-    'generate': generate.generate,
-    'benchmark': benchmark.benchmark,
-  }
+  functions = main.modes()
   assert set(functions) == set(command_line.MODES)
   for mode, function in functions.items():
     command = parse('--mode', mode, *words.get(mode, ()))

@@ -10,6 +10,7 @@ from absl import logging
 from fevgan_jax import models
 from fevgan_jax.evaluation import page, runs, tables
 from fevgan_jax.inference import trained
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.files import replacing
 
 COMMAND = 'command.txt'  # in the workdir: what started the run
@@ -40,7 +41,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
     page.table(tables.measured('Measured', [run], anchors=True)),
     *again,
     page.commands('Next', [animate, f'python main.py --mode compare --workdirs {workdir},OTHER']),
-    page.terms('Configuration', {k: str(v) for k, v in trained.flatten(saved).items()}),
+    page.terms('Configuration', {k: str(v) for k, v in flatten(saved).items()}),
     page.terms('Protocol', result['protocol']),
   ]
   path = workdir / 'report.html'

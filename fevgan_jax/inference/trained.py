@@ -21,6 +21,7 @@ import safetensors.numpy
 
 from fevgan_jax import models
 from fevgan_jax.data import datasets
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
@@ -104,7 +105,7 @@ def restored_config(
   Raises:
     UserError: an override of what training has decided.
   """
-  own = flatten(models.defaults(saved['system']).to_dict())
+  own = flatten(models.defaults(saved['system']))
   own |= flatten({'dataset': datasets.defaults().to_dict()})
   saved = flatten(saved)
   sections = {key.partition('.')[0] for key in own} | {'identity'}
@@ -173,11 +174,6 @@ def read(path: pathlib.Path) -> tuple[dict, dict]:
     arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
     config = json.loads(file.metadata()['config'])
   return flax.traverse_util.unflatten_dict(arrays, sep='/'), config
-
-
-def flatten(config: dict) -> dict[str, Any]:
-  """Values by key: {'model': {'width': 32}} -> {'model.width': 32}."""
-  return flax.traverse_util.flatten_dict(config, sep='.')
 
 
 if __name__ == '__main__':

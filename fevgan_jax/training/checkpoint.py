@@ -9,12 +9,12 @@ import pathlib
 import shutil
 from typing import Any
 
-import flax.traverse_util
 import jax
 import ml_collections
 import orbax.checkpoint as ocp
 from absl import logging
 
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime import parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training.state import TrainState
@@ -97,24 +97,14 @@ class Checkpoints:
     if self._manager is None:
       return state, data, config
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
-    unreadable = []
-    for step in sorted(self._manager.all_steps(), reverse=True):
-      try:
-        items = self._manager.restore(
-          step,
-          args=ocp.args.Composite(
-            generator=ocp.args.StandardRestore(abstract.generator),
-            critics=ocp.args.StandardRestore(abstract.critics),
-            data=ocp.args.JsonRestore(),
-            config=ocp.args.JsonRestore(),
-          ),
-        )
-      except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
-        logging.warning(
-          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
-        )
-        unreadable.append(step)
-        continue
+    step, items, unreadable = _newest(
+      self._manager,
+      generator=ocp.args.StandardRestore(abstract.generator),
+      critics=ocp.args.StandardRestore(abstract.critics),
+      data=ocp.args.JsonRestore(),
+      config=ocp.args.JsonRestore(),
+    )
+    if items is not None:
       self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
       step = jax.numpy.asarray(step, jax.numpy.int32)
@@ -161,22 +151,13 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
   if not folder.is_dir():
     raise UserError(f'{workdir}: no checkpoints there: expected the --workdir of a training run')
   with _open(folder) as manager:
-    for step in sorted(manager.all_steps(), reverse=True):
-      try:
-        items = manager.restore(
-          step,
-          args=ocp.args.Composite(
-            generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
-          ),
-        )
-      except Exception as error:  # noqa: BLE001
-        logging.warning(
-          'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
-        )
-        continue
-      generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
-      return generator, items.config, step
-  raise UserError(f'{folder}: no checkpoint that can be read: train first')
+    step, items, _ = _newest(
+      manager, generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
+    )
+  if items is None:
+    raise UserError(f'{folder}: no checkpoint that can be read: train first')
+  generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
+  return generator, items.config, step
 
 
 def may_differ(key: str) -> bool:
@@ -187,13 +168,13 @@ def may_differ(key: str) -> bool:
 
 def overridable(config: ml_collections.ConfigDict) -> dict[str, Any]:
   """The values of the keys that may differ from those of training."""
-  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  flat = flatten(config)
   return {key: value for key, value in flat.items() if may_differ(key)}
 
 
 def without_places(config: ml_collections.ConfigDict) -> str:
   """What a run is: the config as text, without where things lie and what is to be measured."""
-  flat = flax.traverse_util.flatten_dict(config.to_dict(), sep='.')
+  flat = flatten(config)
   return json.dumps(
     {
       key: flat[key]
@@ -211,6 +192,21 @@ def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
     item_names=ITEMS,
     options=ocp.CheckpointManagerOptions(create=False, multiprocessing_options=alone, **options),
   )
+
+
+def _newest(manager: ocp.CheckpointManager, **items) -> tuple[int, Any, list[int]]:
+  """The step of the newest checkpoint that can be read, its items, None if there is none, and the
+  newer steps that cannot."""
+  unreadable = []
+  for step in sorted(manager.all_steps(), reverse=True):
+    try:
+      return step, manager.restore(step, args=ocp.args.Composite(**items)), unreadable
+    except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
+      logging.warning(
+        'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
+      )
+      unreadable.append(step)
+  return 0, None, unreadable
 
 
 def _first_line(error: Exception) -> str:

@@ -20,12 +20,12 @@ class Journal:
     workdir: where metrics.jsonl and the events go.
     done: steps of the checkpoint that the run continues from; lines beyond it are cut off, they
       are made again.
-    process: only process 0 writes; the others check.
+    writes: False for processes that only check.
   """
 
-  def __init__(self, workdir: pathlib.Path, done: int, process: int = 0):
+  def __init__(self, workdir: pathlib.Path, done: int, *, writes: bool = True):
     self._path = workdir / 'metrics.jsonl'
-    self._writes = process == 0
+    self._writes = writes
     self._running: tuple[int, dict] | None = None
     self._steps: list[dict[str, float]] = []
     self._last = done

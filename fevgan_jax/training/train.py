@@ -5,7 +5,6 @@ import pathlib
 import signal
 from collections.abc import Iterator
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -15,6 +14,7 @@ from absl import logging
 from fevgan_jax import models
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.faces.labels import EXPRESSIONS
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime import media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
@@ -96,7 +96,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     if parallel.is_main():
       tell_jump(config, before, done, len(source))
     sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
-    journal = Journal(workdir, done, jax.process_index())
+    journal = Journal(workdir, done, writes=parallel.is_main())
     for number in steps_to_come(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(clips)), rng)
       journal.add(number, metrics)
@@ -174,10 +174,7 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """
   path = workdir / 'config.json'
   if path.exists() and (workdir / 'checkpoints').is_dir():
-    old, new = (
-      flax.traverse_util.flatten_dict(tree, sep='.')
-      for tree in (json.loads(path.read_text()), config)
-    )
+    old, new = flatten(json.loads(path.read_text())), flatten(config)
     for key in sorted(old.keys() & new.keys()):
       may_change = key in MAY_CHANGE or key.startswith('evaluation.')
       if not may_change and old[key] != new[key]:

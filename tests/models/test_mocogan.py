@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from networks import count, norm, shapes_of
+from networks import count, drawn, norm, shapes_of
 
 from configs import base, synthetic_faces
 from fevgan_jax import models
@@ -41,13 +41,7 @@ def test_what_a_clip_is_drawn_from():
   generator = mocogan.Generator(width=1, content=50, motion=10, norm=norm, frames=4)
   images = jnp.zeros((2, 64, 64, 3))
   labels = jax.nn.one_hot(jnp.array([0, 3]), 6)
-  keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
-  variables = jax.jit(lambda *args: generator.init(keys, *args, None, train=False))(images, labels)
-
-  @jax.jit
-  def clips(images, labels, key):
-    noise = {'noise': jax.random.key(key)}
-    return generator.apply(variables, images, labels, None, train=False, rngs=noise).video
+  clips = drawn(generator, images, labels)
 
   one = clips(images, labels, 1)
   assert one.shape == (2, 4, 64, 64, 3)

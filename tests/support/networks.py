@@ -86,3 +86,16 @@ def filled(shapes):
   """Variables of these shapes, drawn without compiling what draws them."""
   rng = np.random.default_rng(0)
   return jax.tree.map(lambda x: np.abs(rng.normal(0.05, 0.2, x.shape)).astype(x.dtype), shapes)
+
+
+def drawn(generator, images, labels):
+  """A fresh generator as (images, labels, number of the draw of noise) -> clips."""
+  keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}
+  variables = jax.jit(lambda *args: generator.init(keys, *args, None, train=False))(images, labels)
+
+  @jax.jit
+  def clips(images, labels, number):
+    noise = {'noise': jax.random.key(number)}
+    return generator.apply(variables, images, labels, None, train=False, rngs=noise).video
+
+  return clips

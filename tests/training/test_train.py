@@ -16,6 +16,7 @@ from runs import STEPS, command, lines, same, wait_for_line
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.evaluation import compare, evaluate
 from fevgan_jax.inference import generate, trained
+from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint, train
@@ -143,7 +144,7 @@ def test_what_may_differ_is_heeded(run, config, tmp_path):
     'precision': 'bfloat16',
   }
   changed = trained.load(workdir, overrides).config
-  flat = trained.flatten(changed.to_dict())
+  flat = flatten(changed)
   assert {key: flat[key] for key in overrides} == overrides
   assert trained.load(workdir).config.dataset.config == 'tiny'
   with pytest.raises(UserError, match="synthetic_faces has no configuration 'nowhere'"):

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import flax.traverse_util
 import ml_collections
 import optax
 
@@ -13,6 +15,12 @@ Config = ml_collections.ConfigDict
 Change = Callable[[Config], None]  # of a config, in place
 # (config, identity encoder or None, optimizer of every network, device axis or None) -> System
 Build = Callable[[Config, IdentityEncoder | None, optax.GradientTransformation, str | None], System]
+
+
+def flatten(config: Config | dict) -> dict[str, Any]:
+  """Values by key: {'model': {'width': 32}} -> {'model.width': 32}."""
+  tree = config.to_dict() if isinstance(config, Config) else config
+  return flax.traverse_util.flatten_dict(tree, sep='.')
 
 
 def unchanged(config: Config) -> None:
