@@ -19,7 +19,8 @@ MODES = {
   'evaluate': ('workdir', 'overrides'),
   'compare': ('workdirs', 'output', 'overrides'),
   'generate': (
-    'image', 'expression', 'intensity', 'seed', 'output', 'workdir', 'system', 'overrides',
+    'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'output', 'workdir',
+    'system', 'overrides',
   ),
   'benchmark': ('config', 'processes'),
 }  # fmt: skip
@@ -90,6 +91,9 @@ def parse(argv: list[str]) -> Command:
     'intensity': [float(word) for word in values.intensity],
     'expression': values.expression,
     'seed': values.seed,
+    'frame': values.frame or '',
+    'loop': values.loop,
+    'largest': values.largest,
   }
   given |= {'system': system} if system else {}
   if mode == 'train' and not values.process:
@@ -137,6 +141,9 @@ def _define(argv: list[str]) -> flags.FlagValues:
   )
   flags.DEFINE_list('intensity', ['1'], 'how strongly', flag_values=values)
   flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
+  flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
+  flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
+  flags.DEFINE_integer('largest', 1080, 'pixels of a side', 16, 8192, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
   flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)

@@ -39,6 +39,7 @@ def test_defaults():
   assert set(command.arguments) == {'config', 'workdir'}
   assert command.arguments['workdir'] == pathlib.Path('runs/synthetic_faces')
   config = command.arguments['config']
+  assert config.system == 'fevgan_plus'
   assert (config.dataset.config, config.identity.network) == ('quick', 'dlib')
 
 
@@ -125,7 +126,7 @@ MISTAKES = {
   ('--config', 'configs/mug.py:imaginatr'): "no system 'imaginatr': expected one of cvgan, fevgan",
   ('--config', 'configs/mug.py:fevgan,ful'): "no option 'ful' of fevgan with this file: expected",
   ('--config', 'configs/mug.py:vgan,no_spatial'): 'of vgan with this file: there is none',
-  ('--config.loss.mask=1',): 'loss.mask: fevgan has no such key: expected one of loss.adversarial',
+  ('--config.loss.xyz=1',): 'loss.xyz: fevgan_plus has no such key: expected one of loss.adversa',
   ('--config', 'configs/mug.py:vgan', '--config.loss.identity=1'): 'vgan has no such key',
   (
     '--config',
@@ -141,7 +142,7 @@ MISTAKES = {
   ('--mode', 'compare', '--workdirs', 'a', '--config', 'configs/mug.py'): 'workdirs know their own',
   ('--mode', 'generate', '--image', 'x', '--expression', 'joy'): 'should be one of <anger|disgust',
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
-  ('--config.nothing=1',): '--config.nothing: fevgan has no such key',
+  ('--config.nothing=1',): '--config.nothing: fevgan_plus has no such key',
   ('--config.model.widht=1',): 'did you mean model.width',
   ('--config.batch_size=many',): 'batch_size=many',
   ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|compare|generate|benchmark>',

@@ -8,7 +8,7 @@ import numpy as np
 
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.runtime import workers
-from synthetic_faces import performance, person, renderer
+from synthetic_faces import performance, person, renderer, truth
 
 Clip = dict[str, Any]
 
@@ -37,7 +37,8 @@ def clips_of_person(
   for label in EXPRESSIONS:
     for number in range(takes):
       take = performance.perform(who, label, number, frames, strengths)
-      video, landmarks = renderer.render(who, take, size)
+      scene = renderer.frames(who, take, size)
+      video, landmarks = renderer.render(scene)
       clips.append(
         {
           'video': video,
@@ -47,6 +48,7 @@ def clips_of_person(
           'landmarks': landmarks,
           'action_units': take.action_units.astype(np.float32),
           'intensity': np.float32(take.intensity),
+          **truth.of_clip(scene),
         }
       )
   return clips

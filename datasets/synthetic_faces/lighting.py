@@ -6,6 +6,7 @@ import numpy as np
 
 # How far light creeps round the terminator, by color: red light scatters deepest in skin.
 WRAP = np.array([0.32, 0.18, 0.12], np.float32)
+KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards their sum
 SHARE = 0.62  # of the light that diffuse reflection keeps
 
 
@@ -139,6 +140,12 @@ def shade(
   shine = 0.042 * (roughness + 2) / 20 * shine ** np.float32(roughness)
   result[:, 3:] = shine[:, None] * visible * key
   return result
+
+
+def expose(light: np.ndarray) -> np.ndarray:
+  """Linear light as a camera records it: highlights roll off and stay below 1."""
+  bright = np.maximum(light - KNEE, 0)
+  return np.minimum(light, KNEE) + SHOULDER * bright / (SHOULDER + bright)
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:

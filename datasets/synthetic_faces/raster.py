@@ -1,10 +1,28 @@
 """A z-buffer in NumPy: the triangle in front at each pixel, with no loop over either."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 # Triangles are grouped by the longer side of their box; each group is tested on one dense grid.
 GRIDS = (1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 64, 128, 256, 512, 1024, 2048)
 TOLERANCE = 1e-5  # in barycentric coordinates: no gap opens between neighbors
+
+
+class Fragments(NamedTuple):
+  """What is in front, at the pixels that a triangle covers, in their order.
+
+  Attributes:
+    pixel: int64 [n], row * side + column.
+    triangle: int64 [n].
+    weights: float32 [n, 3], of its corners; they add up to 1.
+    depth: float32 [n].
+  """
+
+  pixel: np.ndarray
+  triangle: np.ndarray
+  weights: np.ndarray
+  depth: np.ndarray
 
 
 def rasterize(
@@ -13,7 +31,7 @@ def rasterize(
   triangles: np.ndarray,
   side: int,
   keep: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> Fragments:
   """The nearest triangle at the center of every pixel of a square picture.
 
   Triangles whose corners run clockwise in the picture (y down) face away and are left out.
@@ -24,10 +42,6 @@ def rasterize(
     triangles: [triangles, 3] vertices.
     side: of the picture, in pixels.
     keep: bool [side * side], the pixels that are wanted; all of them by default.
-
-  Returns:
-    Of the pixels that a triangle covers, in their order: pixel int64 [n] (row * side + column),
-    triangle int64 [n], weights float32 [n, 3] of its corners (they add up to 1), depth float32 [n].
   """
   corners = points.astype(np.float32)[triangles]
   x, y = corners[..., 0], corners[..., 1]
@@ -74,7 +88,7 @@ def rasterize(
     fragments.append((pixel[wanted], which[wanted], second.ravel()[hit], third.ravel()[hit]))
   if not fragments:
     none = np.zeros(0, np.int64)
-    return none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+    return Fragments(none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
   pixel, which, second, third = (np.concatenate(part) for part in zip(*fragments))
 
   z = depth.astype(np.float32)[triangles[drawn]]
@@ -82,7 +96,7 @@ def rasterize(
   pixel, front = _nearest(pixel, z, side)
   second, third = second[front], third[front]
   weights = np.stack([1 - second - third, second, third], 1)
-  return pixel, drawn[which[front]], weights, z[front]
+  return Fragments(pixel, drawn[which[front]], weights, z[front])
 
 
 def _span(coordinate: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

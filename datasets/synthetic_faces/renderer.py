@@ -4,6 +4,7 @@ python -m synthetic_faces.renderer            # milliseconds per frame
 """
 
 import argparse
+import functools
 import time
 
 import numpy as np
@@ -12,9 +13,9 @@ from fevgan_jax.faces import crop
 from fevgan_jax.faces.labels import EXPRESSIONS
 from synthetic_faces import asset, performance, person
 from synthetic_faces.action_units import wrinkling
-from synthetic_faces.lighting import key_visibility, shade, to_linear, to_srgb
+from synthetic_faces.lighting import expose, key_visibility, shade, to_linear, to_srgb
 from synthetic_faces.look import smoothstep
-from synthetic_faces.raster import rasterize
+from synthetic_faces.raster import Fragments, rasterize
 from synthetic_faces.skin import canvas
 
 CAMERA = 11.0  # dm in front of the eyes
@@ -40,25 +41,29 @@ SOCKET_TINT = np.array([0.55, 0.35, 0.33])  # of the skin's own color
 FOLD_TINT = np.array([0.75, 0.9, 0.95], np.float32)  # share of each color that a fold swallows
 IRIS_RADIUS, PUPIL_RADIUS = 0.43, 0.17  # radians from the eye's axis
 SCLERA = to_linear([0.90, 0.865, 0.845])
-KNEE, SHOULDER = 0.45, 0.55  # linear light above the knee is compressed towards their sum
 
 
-def render(
+def frames(
   who: person.Person, take: performance.Take, size: int = crop.SIDE, samples: int = SAMPLES
-) -> tuple[np.ndarray, np.ndarray]:
-  """Renders every frame of a take, aligned and masked as `crop` does with photographs.
+) -> list['Frame']:
+  """Every frame of a take, ready to be drawn.
 
   Args:
     who: the person.
     take: what they do.
     size: side of the frames in pixels.
     samples: per pixel and axis.
+  """
+  return [Frame(who, take, i, size, samples) for i in range(len(take.pose))]
+
+
+def render(frames: list['Frame']) -> tuple[np.ndarray, np.ndarray]:
+  """Draws frames, aligned and masked as `crop` does with photographs.
 
   Returns:
     video uint8 [frames, size, size, 3], black outside the face, and landmarks float32
     [frames, 68, 2] in its pixels.
   """
-  frames = [Frame(who, take, i, size, samples) for i in range(len(take.pose))]
   video = np.stack([frame.draw() for frame in frames])
   return video, np.stack([frame.landmarks for frame in frames])
 
@@ -106,13 +111,17 @@ class Frame:
     turned = (points - NECK) @ self.rotation.T + NECK
     return turned, turned[:, :2] * [1, -1] * (CAMERA / (CAMERA - turned[:, 2:]))
 
+  @functools.cached_property
+  def seen(self) -> Fragments:
+    """What is in front at every sample inside the mask."""
+    mask = hull_mask(crop.hull(self.landmarks, self.size), self.size, self.samples)
+    side = self.size * self.samples
+    return rasterize(self.points * self.samples, self.depth, self.triangles, side, mask)
+
   def draw(self) -> np.ndarray:
     """uint8 [size, size, 3]."""
     side = self.size * self.samples
-    mask = hull_mask(crop.hull(self.landmarks, self.size), self.size, self.samples)
-    pixel, triangle, weights, _ = rasterize(
-      self.points * self.samples, self.depth, self.triangles, side, mask
-    )
+    pixel, triangle, weights, _ = self.seen
     light = np.zeros((side * side, 3), np.float32)
     face = triangle < len(self.head.triangles)
     _, sky, _ = self.light.colors
@@ -125,7 +134,7 @@ class Frame:
   def shade(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Linear RGB [n, 3] of samples on triangles [n], with their corners' weights [n, 3]."""
     corners = self.head.triangles[triangle]
-    arriving = blend(self.vertex_light(), corners, weights)
+    arriving = blend(self.vertex_light, corners, weights)
     part = self.head.triangle_part[triangle]
     result = np.empty((len(triangle), 3), np.float32)
     at = np.flatnonzero(part == asset.SKIN)
@@ -140,6 +149,7 @@ class Frame:
     result[at] = self.eye_color(place, arriving[at, :3])
     return result
 
+  @functools.cached_property
   def vertex_light(self) -> np.ndarray:
     """`lighting.shade` at every vertex: the mesh is finer than the pixels."""
     head = self.head
@@ -193,12 +203,6 @@ class Frame:
     half = self.light.direction + np.array([0, 0, 1])
     facing = np.maximum(direction @ (self.rotation.T @ (half / np.linalg.norm(half))), 0)[:, None]
     return color * arriving * shadow + 0.45 * facing**120 * self.light.colors[0]
-
-
-def expose(light: np.ndarray) -> np.ndarray:
-  """Linear light as a camera records it: highlights roll off and stay below 1."""
-  bright = np.maximum(light - KNEE, 0)
-  return np.minimum(light, KNEE) + SHOULDER * bright / (SHOULDER + bright)
 
 
 def deform(
@@ -255,7 +259,9 @@ def main() -> None:
   parser.add_argument('--samples', type=int, default=SAMPLES)
   parser.add_argument('--people', type=int, default=3)
   options = parser.parse_args()
-  render(person.draw(0), performance.perform(person.draw(0), 'fear', 0, 2))  # reads the asset
+  render(
+    frames(person.draw(0), performance.perform(person.draw(0), 'fear', 0, 2))
+  )  # reads the asset
   drawing = rendering = 0.0
   for seed in range(options.people):
     start = time.process_time()
@@ -263,11 +269,12 @@ def main() -> None:
     drawing += time.process_time() - start
     start = time.process_time()
     for label in EXPRESSIONS:
-      render(who, performance.perform(who, label, 0, 8), options.size, options.samples)
+      take = performance.perform(who, label, 0, 8)
+      render(frames(who, take, options.size, options.samples))
     rendering += time.process_time() - start
-  frames = options.people * len(EXPRESSIONS) * 8
+  drawn = options.people * len(EXPRESSIONS) * 8
   print(
-    f'{1000 * rendering / frames:.1f} ms per frame of {options.size} pixels, {options.samples} '
+    f'{1000 * rendering / drawn:.1f} ms per frame of {options.size} pixels, {options.samples} '
     f'samples a side; {1000 * drawing / options.people:.0f} ms per person'
   )
 

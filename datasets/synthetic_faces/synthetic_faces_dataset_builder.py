@@ -1,13 +1,14 @@
 """The TFDS builder of synthetic_faces: rendered on the spot, nothing is downloaded."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from fevgan_jax.faces import builder
+from fevgan_jax.faces import builder, truth
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
 from fevgan_jax.runtime.progress import Progress
 from synthetic_faces import clips, performance
@@ -51,10 +52,11 @@ class Config(builder.Config):
 class Builder(tfds.core.GeneratorBasedBuilder):
   """People who do not exist, making the six basic expressions."""
 
-  VERSION = tfds.core.Version('1.1.0')
+  VERSION = tfds.core.Version('1.2.0')
   RELEASE_NOTES = {
     '1.0.0': 'Initial release.',
     '1.1.0': 'The intensity of each take; clips as before. Configuration graded.',
+    '1.2.0': 'The truth about movement, visibility and shading; clips as before.',
   }
   BUILDER_CONFIGS = builder.at_both_sizes(
     [
@@ -86,8 +88,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
   def _info(self) -> tfds.core.DatasetInfo:
     config = self.builder_config
 
-    def tensor(*shape: int, dtype: type) -> tfds.features.Tensor:
-      return tfds.features.Tensor(shape=(config.frames, *shape), dtype=dtype, encoding='bytes')
+    def tensor(*shape: int, dtype: type, encoding: str = 'bytes') -> tfds.features.Tensor:
+      return tfds.features.Tensor(shape=(config.frames, *shape), dtype=dtype, encoding=encoding)
+
+    known = functools.partial(tensor, config.size, config.size, encoding='zlib')
 
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
@@ -99,6 +103,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           'landmarks': tensor(68, 2, dtype=np.float32),
           'action_units': tensor(len(ACTION_UNITS), dtype=np.float32),
           'intensity': tfds.features.Scalar(np.float32),
+          'displacement': known(2, dtype=truth.FEATURES['displacement']),
+          'visibility': known(dtype=truth.FEATURES['visibility']),
+          'shading': known(dtype=truth.FEATURES['shading']),
         }
       ),
       supervised_keys=None,

@@ -6,19 +6,22 @@ import grain
 import ml_collections
 import numpy as np
 
-# What a step is given of a clip, by the conditions of its system; see models/parts/recipe.py.
+from fevgan_jax.faces import truth
+
+# What a step is given of a clip, and what it is given if its system uses it; see
+# models/parts/recipe.py.
 ALWAYS = {'video': np.uint8, 'label': np.int32}
-CONDITIONS = {'intensity': np.float32}
+WANTED = {'intensity': np.float32, **truth.FEATURES}
 
 
 def train_batches(
   source,
   config: ml_collections.ConfigDict,
-  conditions: Sequence[str],
+  wanted: Sequence[str],
   part: slice = slice(None),
 ) -> grain.DatasetIterator:
-  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and, if
-  it is among the conditions and the data set has it, 'intensity' float32 [batch].
+  """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and what
+  is wanted and the data set has: 'intensity' float32 [batch], and the features of `faces.truth`.
 
   Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
   result give the position, which counts batches.
@@ -26,12 +29,12 @@ def train_batches(
   Args:
     source: the split's clips.
     config: `seed` and `batch_size` are read.
-    conditions: of the system.
+    wanted: features of clips that the system uses.
     part: of every batch, what this process takes. The global batches, in which no clip is missing
       and none comes twice in an epoch, and the position do not depend on how many processes there
       are.
   """
-  kinds = ALWAYS | {name: kind for name, kind in CONDITIONS.items() if name in conditions}
+  kinds = ALWAYS | {name: kind for name, kind in WANTED.items() if name in wanted}
 
   def load(indices: np.ndarray) -> dict[str, np.ndarray]:
     clips = [source[i] for i in indices[part]]

@@ -20,11 +20,12 @@ from fevgan_jax.evaluation.measurement import (
   ROWS,
   Facts,
   Measured,
+  end_point_error,
   measure,
   travel_by_intensity,
 )
 from fevgan_jax.evaluation.metrics import bootstrap, content_distance, frechet
-from fevgan_jax.faces import crop
+from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import EXPRESSIONS, NUM_LABELS
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.trained import TrainedGenerator
@@ -58,6 +59,8 @@ PROTOCOL = {
   'training clips',
   'intensity': '1, of a graded system; travel, in pixels, at others: of the first clip of each '
   'person and label; it grows for the share of people for whom it does so at every step',
+  'end_point_error': 'of a system that moves pixels, on data that know the truth: distance of its '
+  'displacement from the true one, pixels of a 64-pixel crop; mean over points that frame 0 shows',
   'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
   'interval': '{level:.0%}, percentile bootstrap over people, {draws} draws',
 }
@@ -155,6 +158,8 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
       'travel': travels.mean(0).tolist(),
       'grows': float((np.diff(travels) > 0).all(1).mean()),
     }
+  if models.recipe(config.system).moves_pixels and truth.FEATURES.keys() <= source[0].keys():
+    result['end_point_error'] = end_point_error(generator.generate_all, source, batch_size)
   with replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
   write_samples(generator, source, facts, workdir / 'samples')
@@ -232,6 +237,12 @@ def report(result: dict) -> str:
     lines.append(
       f'travel by intensity, pixels: {travels}; it grows for {of["grows"]:.1%} of people'
     )
+  if 'end_point_error' in result:
+    parts = [
+      f'{part} {of["generated"]:.2f} (no movement: {of["still"]:.2f})'
+      for part, of in result['end_point_error'].items()
+    ]
+    lines.append(f'end-point error of displacements, pixels: {", ".join(parts)}')
   return '\n'.join(lines)
 
 

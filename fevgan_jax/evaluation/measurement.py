@@ -10,8 +10,9 @@ import numpy as np
 from fevgan_jax.data.batches import test_batch
 from fevgan_jax.evaluation.evaluators import Evaluators, Traits, join, traits_of, watched_batches
 from fevgan_jax.evaluation.metrics import content_distance, image, motion
+from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import MAX_INTENSITY, NUM_LABELS
-from fevgan_jax.inference.trained import Generate
+from fevgan_jax.inference.trained import Generate, GenerateAll
 
 # What is measured: the generated clip, and four anchors without which a number means little.
 ROWS = {
@@ -24,6 +25,11 @@ ROWS = {
 
 
 INTENSITIES = (0.0, 0.3, 0.6, 0.9, MAX_INTENSITY)  # at which graded systems are measured
+
+
+# Of a face, by landmarks: where an error of displacement is measured.
+PARTS = {'all': None, 'mouth': slice(48, 68), 'lids': slice(36, 48)}
+NEAR = 2.5  # pixels of a 64-pixel crop about a landmark
 
 
 class Facts(NamedTuple):
@@ -135,6 +141,50 @@ def travel_by_intensity(generate: Generate, source, facts: Facts) -> dict[str, n
     clips = np.asarray(generate(images, labels, jax.random.key(0), intensity=intensities))
     travels.setdefault(person, []).append(motion.travel(clips))
   return {person: np.mean(of_labels, 0) for person, of_labels in travels.items()}
+
+
+def end_point_error(generate_all: GenerateAll, source, batch_size: int) -> dict[str, dict]:
+  """How far the displacements that a system says are from the true ones: the mean distance over the
+  points that frame 0 shows, and over those of them near the mouth and near the lids, in pixels of a
+  64-pixel crop; and the same of no movement at all.
+
+  Args:
+    generate_all: of a `TrainedGenerator` that moves pixels.
+    source: clips that know the truth, see `faces/truth.py`, and their landmarks.
+    batch_size: clips at once.
+
+  Returns:
+    By part of the face, {'generated', 'still'}.
+  """
+  sums = {part: np.zeros(3) for part in PARTS}
+  for start, batch, count in watched_batches(source, batch_size, 'displacements'):
+    noise = jax.random.fold_in(jax.random.key(0), start)
+    extras = generate_all(batch['video'][:, 0], batch['label'], noise).extras
+    side = batch['video'].shape[-2]
+    said = np.asarray(extras['displacement']) * (crop.SIDE / side)
+    true = batch['displacement'] * np.float32(truth.DISPLACEMENT_UNIT)
+    errors = [np.linalg.norm(x, axis=-1)[:count, 1:] for x in (said - true, true)]
+    visible = (batch['visibility'] == truth.VISIBLE)[:count, 1:]
+    for part, points in PARTS.items():
+      near = visible
+      if points is not None:
+        near = visible & _near(batch['landmarks'][:count, 1:, points] * (crop.SIDE / side), side)
+      sums[part] += *(error[near].sum() for error in errors), near.sum()
+  return {
+    part: {'generated': float(ours / points), 'still': float(still / points)}
+    for part, (ours, still, points) in sums.items()
+  }
+
+
+def _near(landmarks: np.ndarray, side: int) -> np.ndarray:
+  """Which pixels lie within NEAR of one of the points [clips, time, points, 2]: bool [clips, time,
+  side, side]."""
+  line = (np.arange(side) + 0.5) * (crop.SIDE / side)
+  near = np.zeros((*landmarks.shape[:2], side, side), bool)
+  for x, y in np.moveaxis(landmarks, (2, 3), (0, 1)):
+    column, row = (line - at[..., None] for at in (x, y))
+    near |= row[..., :, None] ** 2 + column[..., None, :] ** 2 < NEAR**2
+  return near
 
 
 def describe(source) -> Facts:

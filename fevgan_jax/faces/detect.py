@@ -72,15 +72,24 @@ class Box:
 
 
 def face(picture: Picture, size: int = crop.SIDE) -> np.ndarray:
-  """The aligned, masked face of a photograph: uint8 [size, size, 3].
+  """The aligned, masked face of a photograph: uint8 [size, size, 3]; see `checked`."""
+  image = media.pixels(picture)
+  return crop.crop(image, checked(image, size, name=media.name_of(picture)), size)
+
+
+def checked(image: np.ndarray, size: int, *, name: str | os.PathLike) -> np.ndarray:
+  """The landmarks of a face to animate, [68, 2] in the picture's pixels.
 
   A warning says where it is not what clips begin with: one neutral face, whole and sharp.
 
+  Args:
+    image: uint8 [height, width, 3].
+    size: side of the crop that will be made of it.
+    name: of the picture, for messages.
+
   Raises:
-    UserError: it is no color picture, or shows no face that is large enough.
+    UserError: it shows no face that is large enough.
   """
-  image = media.pixels(picture)
-  name = picture if isinstance(picture, str | os.PathLike) else 'picture'
   points = landmarks(image, name=name)
   if (factor := enlargement(points, size)) > ENLARGED:
     raise UserError(
@@ -94,7 +103,7 @@ def face(picture: Picture, size: int = crop.SIDE) -> np.ndarray:
       name,
       seen,
     )
-  return crop.crop(image, points, size)
+  return points
 
 
 def mouth(points: np.ndarray) -> str:

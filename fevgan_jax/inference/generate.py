@@ -5,14 +5,19 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from absl import logging
 from einops import rearrange
 
+from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS
-from fevgan_jax.inference import trained
+from fevgan_jax.inference import photograph, trained
 from fevgan_jax.inference.model import Model
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.media import Picture
+
+GIF_SIDE = 480  # pixels: a GIF has no compression worth the name
+SHEET_SIDE = 256
 
 
 def generate(
@@ -25,8 +30,11 @@ def generate(
   overrides: Mapping[str, Any] | None = None,
   intensity: Sequence[float] = (1.0,),
   seed: int = 0,
+  frame: str = '',
+  loop: bool = False,
+  largest: int = photograph.LARGEST,
 ) -> list[pathlib.Path]:
-  """Animates the face of a photograph, cropped to the size of the clips that were trained on.
+  """Animates the face of a photograph.
 
   Args:
     image: a picture with a face, most often a file.
@@ -39,6 +47,11 @@ def generate(
     overrides: of the config that it was trained with, see `trained.load`.
     intensity: one or several, see `Model`.
     seed: of the noise, for a system that draws any.
+    frame: what is shown: 'crop', the masked face as the networks see it; 'face', the photograph
+      about the face, or 'whole', all of it, for a system that moves pixels. Empty for 'face' where
+      that is possible.
+    loop: clips go back to the neutral face.
+    largest: a longer side of the photograph is reduced to so many pixels.
 
   Returns:
     The files written.
@@ -48,8 +61,16 @@ def generate(
   """
   model = Model(trained.load(workdir, overrides, system=system))
   expressions = EXPRESSIONS if expression == 'all' else (expression,)
-  face = model.crop(image)
-  table = model(face, expressions, intensity, seed=seed, cropped=True)
+  moves = models.recipe(model.generator.config.system).moves_pixels
+  frame = frame or ('face' if moves else 'crop')
+  if frame == 'crop':
+    face = model.crop(image)
+    table = model(face, expressions, intensity, seed=seed, cropped=True)
+  else:
+    table = model.animate(image, expressions, intensity, frame=frame, largest=largest)
+    face = table[0, 0, 0]
+  if loop:
+    table = np.concatenate([table, table[:, :, -2:0:-1]], axis=2)
 
   cases = itertools.product(expressions, intensity)
   names = [name if len(intensity) == 1 else f'{name} {amount:g}' for name, amount in cases]
@@ -57,18 +78,19 @@ def generate(
   output.mkdir(parents=True, exist_ok=True)
   files = [output / 'input.png']
   media.write_png(files[0], face)
-  for name, clip in zip(names, clips):
+  small = np.stack([media.fit(clip, SHEET_SIDE) for clip in clips])
+  inputs = media.fit(face[None], SHEET_SIDE).repeat(len(clips), 0)
+  for i, (name, clip) in enumerate(zip(names, clips)):
     stem = name.replace(' ', '-')
     files += [output / f'{stem}.{suffix}' for suffix in ('mp4', 'gif', 'png')]
     media.write_mp4(files[-3], clip)
-    media.write_gif(files[-2], clip)
-    media.write_png(files[-1], media.sheet(clip[None], [name], inputs=face[None]))
+    media.write_gif(files[-2], media.fit(clip, GIF_SIDE))
+    media.write_png(files[-1], media.sheet(small[i : i + 1], [name], inputs=inputs[:1]))
   if len(clips) > 1:
     files += [output / 'all.png', output / 'all.gif']
-    inputs = face[None].repeat(len(clips), 0)
-    media.write_png(files[-2], media.sheet(clips, names, inputs=inputs))
+    media.write_png(files[-2], media.sheet(small, names, inputs=inputs))
     rows = [f'{amount:g}' for amount in intensity] if len(intensity) > 1 else ['']
-    grid = rearrange(table, 'expression intensity ... -> intensity expression ...')
+    grid = rearrange(small, '(e i) ... -> i e ...', i=len(intensity))
     media.write_gif(files[-1], media.grid(grid, rows, expressions))
   logging.info('wrote %s', ', '.join(map(str, files)))
   return files

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from fevgan_jax import models
-from fevgan_jax.faces import detect
+from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
+from fevgan_jax.inference import photograph
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
@@ -60,21 +61,78 @@ class Model:
       UserError: no face, an unknown expression, or an intensity out of range or of a system that
         has none.
     """
-    expressions, intensities = np.atleast_1d(expression), np.atleast_1d(intensity)
-    self._check(expressions, intensities)
+    self._check(expression, intensity)
     face = media.pixels(picture) if cropped else self.crop(picture)
-    if face.shape != self.generator.clip_shape[1:]:
-      raise UserError(f'picture: a crop of {face.shape}, expected {self.generator.clip_shape[1:]}')
-    cases = list(itertools.product(expressions, intensities))
-    labels = np.array([EXPRESSIONS.index(name) for name, _ in cases])
-    amounts = np.array([amount for _, amount in cases], np.float32)
-    images = np.stack([face] * len(cases))
-    clips = self.generator.generate(images, labels, jax.random.key(seed), intensity=amounts)
+    inputs = self._inputs(face, expression, intensity, seed)
+    clips = self.generator.generate(*inputs[:-1], intensity=inputs[-1])
     several = np.shape(expression) + np.shape(intensity)
     return np.asarray(clips).reshape(*several, *self.generator.clip_shape)
 
-  def _check(self, expressions: Sequence[str], intensities: Sequence[float]) -> None:
-    for name in expressions:
+  def animate(
+    self,
+    picture: Picture,
+    expression: str | Sequence[str],
+    intensity: float | Sequence[float] = 1.0,
+    *,
+    frame: str = 'face',
+    largest: int = photograph.LARGEST,
+  ) -> np.ndarray:
+    """The photograph itself, moving, at its own size.
+
+    Args:
+      picture: a file, a PIL picture or uint8 [height, width, 3].
+      expression: one of EXPRESSIONS, or several.
+      intensity: from 0, the still face, to MAX_INTENSITY, or several; 1 is usual.
+      frame: 'face', the face with a margin, or 'whole'.
+      largest: a longer side is reduced to so many pixels.
+
+    Returns:
+      uint8 [time, height, width, 3]; of several expressions or intensities as `__call__`.
+
+    Raises:
+      UserError: as `__call__`; or the system does not move pixels.
+    """
+    if frame not in ('face', 'whole'):
+      raise UserError(f"frame: '{frame}', expected face or whole")
+    self._check_moves_pixels()
+    self._check(expression, intensity)
+    image = media.pixels(picture)
+    points = detect.checked(image, self.generator.clip_shape[1], name=media.name_of(picture))
+    face = crop.crop(image, points, self.generator.clip_shape[1])
+    inputs = self._inputs(face, expression, intensity, 0)
+    extras = jax.device_get(self.generator.generate_all(*inputs[:-1], intensity=inputs[-1]).extras)
+    shown = photograph.scene(image, points, frame, largest)
+    motions = zip(*(extras[name] for name in photograph.Motion._fields))
+    clips = np.stack([photograph.animate(shown, photograph.Motion(*motion)) for motion in motions])
+    return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
+
+  def _check_moves_pixels(self) -> None:
+    system = self.generator.config.system
+    if not models.recipe(system).moves_pixels:
+      others = [name for name in models.names() if models.recipe(name).moves_pixels]
+      raise UserError(
+        f'frame: {system} paints the crop alone, expected crop; {", ".join(others)} moves the '
+        'photograph'
+      )
+
+  def _inputs(
+    self,
+    face: np.ndarray,
+    expression: str | Sequence[str],
+    intensity: float | Sequence[float],
+    seed: int,
+  ) -> tuple[np.ndarray, np.ndarray, jax.Array, np.ndarray]:
+    """Images, labels, key and intensities of every expression at every intensity."""
+    if face.shape != self.generator.clip_shape[1:]:
+      raise UserError(f'picture: a crop of {face.shape}, expected {self.generator.clip_shape[1:]}')
+    cases = list(itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity)))
+    labels = np.array([EXPRESSIONS.index(name) for name, _ in cases])
+    amounts = np.array([amount for _, amount in cases], np.float32)
+    return np.stack([face] * len(cases)), labels, jax.random.key(seed), amounts
+
+  def _check(self, expression: str | Sequence[str], intensity: float | Sequence[float]) -> None:
+    intensities = np.atleast_1d(intensity)
+    for name in np.atleast_1d(expression):
       if name not in EXPRESSIONS:
         raise UserError(f"expression: '{name}', expected one of {', '.join(EXPRESSIONS)}")
     for amount in intensities:

@@ -22,13 +22,15 @@ import safetensors.numpy
 from fevgan_jax import models
 from fevgan_jax.data import datasets
 from fevgan_jax.models.parts.recipe import flatten
-from fevgan_jax.models.parts.system import System
+from fevgan_jax.models.parts.system import Generated, System
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
 
 # images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
 # time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
 Generate = Callable[..., jax.Array]
+# The same -> what the generator itself returns, float
+GenerateAll = Callable[..., Generated]
 WEIGHTS = pathlib.Path(__file__).parents[1] / 'weights'
 BEST = 'fevgan_plus'  # whose weights animate a photograph where nobody says otherwise
 
@@ -42,6 +44,7 @@ class TrainedGenerator:
     step: of its training; None for the weights that come with the project.
     clip_shape: (time, height, width, 3) of what it generates.
     generate: clips of images and labels.
+    generate_all: the same, and all that the generator says of them.
     graded: whether `generate` uses the intensity.
   """
 
@@ -49,6 +52,7 @@ class TrainedGenerator:
   step: int | None
   clip_shape: tuple[int, int, int, int]
   generate: Generate
+  generate_all: GenerateAll
   graded: bool
 
 
@@ -85,8 +89,10 @@ def load(
   shape = clip_shape(config, built, frozen, variables)
   # An accelerator would be sent NumPy's arrays again at every call.
   variables, frozen = jax.device_put((variables, frozen))
-  generate = functools.partial(jax.jit(built.generate), variables, frozen)
-  return TrainedGenerator(config, step, shape, generate, built.graded)
+  generate, generate_all = (
+    functools.partial(jax.jit(of), variables, frozen) for of in (built.generate, built.generated)
+  )
+  return TrainedGenerator(config, step, shape, generate, generate_all, built.graded)
 
 
 def restored_config(

@@ -2,11 +2,16 @@
 trained.
 
 The paper leaves the layers open; these follow from what it fixes (64x64 in, 32x64x64 out, a
-five-layer critic that almost inverts the decoder, VGAN's kernels): 4 -> 8 -> 16 -> 32 -> 64 in
-space, 1 -> 2 -> 4 -> 8 -> 16 -> 32 in time.
+five-layer critic that almost inverts the decoder, VGAN's kernels). The decoder has five layers: 1
+-> 2 -> 4 -> 8 -> 16 -> 32 in time, and in space from G, the side of the maps that join, to 64.
+
+The paper prints G = 14, which 64 pixels do not halve to and which does not double to 64. G = 4 is
+the side that VGG-Face's maps have at 64 pixels. The nearest to 14 that fits is 16, where the
+decoder doubles space in its last two layers: it keeps more of an unseen person, and costs more than
+twice as much.
 
 The paper's pictures have S = 64 pixels a side. Each doubling of S makes the networks one layer
-deeper: E_s goes down to 4x4 all the same; decoder and critic have a layer that leaves time as it
+deeper: E_s goes down to GxG all the same; decoder and critic have a layer that leaves time as it
 is, next to the one that touches the pixels, where 3-D convolutions are cheapest.
 """
 
@@ -29,6 +34,8 @@ from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array
 
+GRIDS = 4, 8, 16  # the sides of maps that there are layers for
+
 
 def defaults() -> Config:
   """Its sections of the configuration, and where in the paper each key comes from."""
@@ -44,6 +51,8 @@ def defaults() -> Config:
         'width': 64,
         # of E_s, 64 to 512 channels ("512 maps", section 3.1); 0 is the ablation
         'spatial_width': 64,
+        # G, the side of the maps of E_s and E_Id where they join: 4, 8 or 16; 14 in section 3.1
+        'grid': 4,
         # the one-hot label is multiplied by it where it joins the features, section 3.1
         'label_scale': 1.0,
         # the decoder sees its first and last frame repeated beyond the clip, not zeros
@@ -109,25 +118,28 @@ def without(config: Config) -> tuple[str, ...]:
 
 
 class SpatialEncoder(nn.Module):
-  """E_s: the trained encoder of section 3.1, strided 2-D convolutions down to 4x4 (64x64: four),
-  DCGAN's mirror image.
+  """E_s: the trained encoder of section 3.1, 2-D convolutions (64x64: four), strided down to GxG;
+  for G = 4 DCGAN's mirror image.
 
   Attributes:
     width: channels of the first layer, which double up to 8 times as many; 64 gives the paper's 512
       at the end.
+    grid: G.
     norm: makes a batch normalization for a mode.
   """
 
   width: int
+  grid: int
   norm: Callable[[bool], nn.Module]
 
   @nn.compact
   def __call__(self, image: Array, train: bool) -> Array:
-    """[batch, S, S, 3] in [-1, 1] -> [batch, 4, 4, 8 * width]."""
+    """[batch, S, S, 3] in [-1, 1] -> [batch, G, G, 8 * width]."""
     x = leaky_relu(Conv(self.width, (4, 4), (2, 2))(image))
-    while x.shape[1] > 4:
+    while x.shape[1] > self.grid or x.shape[-1] < 8 * self.width:
       channels = min(2 * x.shape[-1], 8 * self.width)
-      x = leaky_relu(self.norm(train)(Conv(channels, (4, 4), (2, 2), use_bias=False)(x)))
+      kernel, strides = ((4, 4), (2, 2)) if x.shape[1] > self.grid else ((3, 3), (1, 1))
+      x = leaky_relu(self.norm(train)(Conv(channels, kernel, strides, use_bias=False)(x)))
     return x
 
 
@@ -139,13 +151,19 @@ def grow(
   norm: Callable[[bool], nn.Module],
   train: bool,
 ) -> Array:
-  """The decoder of a clip of this side up to its last layer: [batch, 4, 4, channels] -> [batch, 16,
-  side / 2, side / 2, width]."""
+  """The decoder of a clip of this side up to its last layer: [batch, G, G, channels] -> [batch, 16,
+  side / 2, side / 2, width]. From 4x4, time and space double together; from a finer grid time
+  doubles alone at first."""
   x = rearrange(features, 'b h w c -> b 1 h w c')
   x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, use_bias=False)(x)
   x = nn.relu(norm(train)(x))
   for multiple in (4, 2, 1):
-    x = UpConv(multiple * width, use_bias=False, repeat_edges=repeat_edges)(x)
+    channels, finest = multiple * width, 32 // multiple
+    if x.shape[2] < finest:
+      x = UpConv(channels, use_bias=False, repeat_edges=repeat_edges)(x)
+    else:
+      time_alone = {'kernel_size': (4, 3, 3), 'strides': (2, 1, 1)}
+      x = UpConv(channels, **time_alone, use_bias=False, repeat_edges=repeat_edges)(x)
     x = nn.relu(norm(train)(x))
   while x.shape[2] < side // 2:
     x = UpConv(width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), use_bias=False)(x)
@@ -154,7 +172,7 @@ def grow(
 
 
 class VideoDecoder(nn.Module):
-  """G_dec: fused 4x4 features to a clip; transposed 3-D convolutions that double time and space
+  """G_dec: fused features to a clip, transposed 3-D convolutions that double time and space
   (section 3.1).
 
   Attributes:
@@ -170,7 +188,7 @@ class VideoDecoder(nn.Module):
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
-    """features [batch, 4, 4, channels], image [batch, S, S, 3] -> a video [batch, 32, S, S, 3] in
+    """features [batch, G, G, channels], image [batch, S, S, 3] -> a video [batch, 32, S, S, 3] in
     (-1, 1). Image and label are in the features, and no more than its side is asked of them."""
     del label
     x = grow(features, image.shape[1], self.width, self.repeat_edges, self.norm, train)
@@ -184,6 +202,7 @@ class Generator(nn.Module):
   Attributes:
     width: of the decoder.
     spatial_width: of the spatial encoder; 0 leaves it out ("w/o E_s" in Table 3).
+    grid: G, the side of the maps; those of the face network are enlarged to it.
     label_scale: what the one-hot label is multiplied by. It is 6 of some 1,000 channels at unit
       scale, too few to matter early in training; the paper's 1 is reached over its 400 epochs.
     repeat_edges: of the decoder.
@@ -193,6 +212,7 @@ class Generator(nn.Module):
 
   width: int
   spatial_width: int
+  grid: int
   label_scale: float
   repeat_edges: bool
   norm: Callable[[bool], nn.Module]
@@ -202,13 +222,13 @@ class Generator(nn.Module):
   def __call__(self, image: Array, label: Array, features: Array | None, train: bool) -> Generated:
     """image [batch, S, S, 3] in [-1, 1], label [batch, 6], features [batch, 4, 4, channels] or None
     ("w/o E_Id")."""
-    fused = [repeat(self.label_scale * label, 'b l -> b h w l', h=4, w=4)]
+    fused = [repeat(self.label_scale * label, 'b l -> b h w l', h=self.grid, w=self.grid)]
     if features is not None:
-      fused.append(features)
+      side = len(features), self.grid, self.grid, features.shape[-1]
+      fused.append(jax.image.resize(features, side, 'linear'))
     if self.spatial_width:
-      fused.append(
-        SpatialEncoder(self.spatial_width, self.norm, name='spatial_encoder')(image, train)
-      )
+      encoder = SpatialEncoder(self.spatial_width, self.grid, self.norm, name='spatial_encoder')
+      fused.append(encoder(image, train))
     decoder = self.decoder(self.width, self.repeat_edges, self.norm, name='decoder')
     return decoder(jnp.concatenate(fused, -1), image, label, train)
 
@@ -327,6 +347,9 @@ def build(
   "w/o E_s"."""
   if config.critic.label not in ('input', 'hidden'):
     raise UserError(f"config.critic.label: '{config.critic.label}', expected 'input' or 'hidden'")
+  if config.model.grid not in GRIDS:
+    known = ', '.join(map(str, GRIDS))
+    raise UserError(f'config.model.grid: {config.model.grid}, expected one of {known}')
   norm = batch_norm(config.norm, axis_name)
   critic = VideoDiscriminator(config.critic.width, config.critic.label, norm)
   terms = {
@@ -348,6 +371,7 @@ def build(
     generator=Generator(
       config.model.width,
       config.model.spatial_width,
+      config.model.grid,
       config.model.label_scale,
       config.model.repeat_edges,
       norm,

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 
+import cv2
 import imageio_ffmpeg
 import numpy as np
 from einops import rearrange, repeat
@@ -48,6 +49,11 @@ def pixels(picture: Picture) -> np.ndarray:
       f'picture: {picture.dtype} {list(picture.shape)}, expected uint8 [height, width, 3]'
     )
   return picture
+
+
+def name_of(picture: Picture) -> str | os.PathLike:
+  """What messages call a picture: its file, if it has one."""
+  return picture if isinstance(picture, str | os.PathLike) else 'picture'
 
 
 def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
@@ -296,6 +302,16 @@ def _page(
       x = left + column * (width + gap) + (width - clip.shape[2]) // 2
       pages[:, y : y + height, x : x + clip.shape[2]] = clip
   return pages
+
+
+def fit(clip: np.ndarray, largest: int) -> np.ndarray:
+  """A clip, uint8 [time, height, width, 3], reduced until no side has more than so many pixels."""
+  height, width = clip.shape[1:3]
+  scale = largest / max(height, width)
+  if scale >= 1:
+    return clip
+  size = max(1, round(width * scale)), max(1, round(height * scale))
+  return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in clip])
 
 
 def _enlarge(clip: np.ndarray) -> np.ndarray:

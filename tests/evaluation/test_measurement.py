@@ -4,8 +4,15 @@ import pytest
 from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import expression_classifier, face_networks
 from fevgan_jax.evaluation.evaluators import Evaluators, traits_of_split
-from fevgan_jax.evaluation.measurement import generated_clips, measure, partners
+from fevgan_jax.evaluation.measurement import (
+  end_point_error,
+  generated_clips,
+  measure,
+  partners,
+)
 from fevgan_jax.evaluation.metrics import content_distance
+from fevgan_jax.faces import truth
+from fevgan_jax.models.parts.system import Generated
 
 
 def test_partners_differ_in_one_thing():
@@ -70,3 +77,27 @@ def test_clips_come_again_as_they_were_measured(clips_and_evaluators):
   assert generated_clips(numbered, clips, [3, 1, 0], 3).tolist() == [
     everything[3], everything[1], everything[0]]  # fmt: skip
   assert everything[1] == everything[0] + 1 != everything[3]
+
+
+def test_end_point_error_by_hand():
+  # Two clips of three frames; a generator that says "3 down, 4 to the right" of every point, of
+  # which half have not moved and half have come from there; a quarter cannot be known.
+  clip = {
+    'video': np.zeros((3, 64, 64, 3), np.uint8),
+    'label': 1,
+    'displacement': np.zeros((3, 64, 64, 2), np.int8),
+    'visibility': np.full((3, 64, 64), truth.VISIBLE, np.uint8),
+    'landmarks': np.full((3, 68, 2), 60.0, np.float32),
+  }
+  clip['displacement'][1:, 32:] = 30, 40
+  clip['visibility'][:, :16] = truth.HIDDEN
+  clip['landmarks'][:, 36:48] = 32.0, 20.0  # the lids are among those that rest
+
+  def says(images, labels, key) -> Generated:
+    displacement = np.broadcast_to(np.float32([3, 4]), (len(images), 3, 64, 64, 2))
+    return Generated(None, {'displacement': displacement})
+
+  errors = end_point_error(says, [clip, clip], batch_size=4)
+  assert errors['all'] == pytest.approx({'generated': 5 / 3, 'still': 10 / 3})
+  assert errors['lids'] == pytest.approx({'generated': 5.0, 'still': 0.0})
+  assert errors['mouth'] == pytest.approx({'generated': 0.0, 'still': 5.0}, abs=1e-5)

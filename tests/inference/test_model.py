@@ -41,6 +41,27 @@ def test_one_clip_or_a_table_of_them(model, face):
   assert model(face, ['fear'], cropped=True).shape == (1, 32, 64, 64, 3)
 
 
+def test_the_photograph_itself_moves_at_its_own_size(model):
+  image = skimage.data.astronaut()
+  clips = model.animate(image, ['happiness', 'surprise'], frame='whole')
+  assert (clips.shape, clips.dtype) == ((2, 32, 512, 512, 3), np.uint8)
+  np.testing.assert_array_equal(clips[:, 0], np.stack([image, image]))
+  corner = image[-200:, :100]
+  np.testing.assert_array_equal(
+    clips[:, :, -200:, :100], np.broadcast_to(corner, clips[:, :, -200:, :100].shape)
+  )
+  mouth = slice(140, 170), slice(200, 250)
+  change = np.abs(clips[:, -1].astype(int) - image)
+  assert change[:, *mouth].mean() > 5 > change.mean()
+  clip = model.animate(image, 'happiness', 0.0, largest=100)
+  assert clip.shape[0] == 32 and max(clip.shape[1:3]) == 100
+  assert (clip == clip[:1]).all()  # intensity 0 is the still face
+  with pytest.raises(UserError, match="frame: 'crop', expected face or whole"):
+    model.animate(image, 'fear', frame='crop')
+  with pytest.raises(UserError, match='frame: fevgan paints the crop alone.*fevgan_plus moves'):
+    fevgan_jax.load('fevgan').animate(image, 'fear')
+
+
 def test_a_picture_may_be_anywhere(model, face, tmp_path):
   photograph = Image.fromarray(skimage.data.astronaut())
   photograph.save(tmp_path / 'astronaut.png')

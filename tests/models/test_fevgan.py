@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from einops import repeat
-from networks import count, shapes_of
+from networks import count, drawn, shapes_of
 
 from configs import base
 from fevgan_jax import models
@@ -35,6 +35,32 @@ def test_shapes_and_sizes_at_the_narrow_reading():
   assert count(critic) == discriminator == pytest.approx(11.07e6, rel=1e-3)
 
 
+@pytest.mark.parametrize(('grid', 'alone'), [(8, 1), (16, 2)])
+@pytest.mark.parametrize('side', [64, 128])
+def test_from_a_finer_grid_time_doubles_alone_at_first(grid, alone, side):
+  config = base.get_config()
+  config.model.grid = grid
+  fresh, generated, _ = shapes_of(config, channels=1024, side=side)
+  assert generated.video.shape == (2, 32, side, side, 3)
+  decoder, encoder = (fresh.generator.params[part] for part in ('decoder', 'spatial_encoder'))
+  assert len([name for name in decoder if name.startswith('UpConv')]) == 5 + side // 128
+  for number in (1, 2, 3):
+    window = (4, 3, 3) if number <= alone else (4, 4, 4)
+    assert decoder[f'UpConv_{number}']['kernel'].shape[:3] == window
+  # E_s: as many layers as before, 512 maps; those that keep the grid have kernels of 3x3.
+  kernels = [encoder[f'Conv_{i}']['kernel'].shape for i in range(4 + (side == 128 and grid == 4))]
+  assert kernels[-1][-1] == 512
+  strided = [shape for shape in kernels if shape[:2] == (4, 4)]
+  assert side / 2 ** len(strided) == grid
+
+
+def test_another_grid_is_refused():
+  config = base.get_config()
+  config.model.grid = 14
+  with pytest.raises(UserError, match='config.model.grid: 14, expected one of 4, 8, 16'):
+    models.build(config, None)
+
+
 def test_ablations_drop_an_encoder():
   config = base.get_config()
   without_identity = shapes_of(config).state.generator.params
@@ -59,7 +85,7 @@ def test_critic_may_take_the_label_after_its_first_layer():
 def test_weights_start_from_the_papers_gaussian():
   config = base.get_config()
   norm = fevgan.batch_norm(config.norm, None)
-  params = fevgan.SpatialEncoder(16, norm).init(
+  params = fevgan.SpatialEncoder(16, 4, norm).init(
     jax.random.key(0), jnp.zeros((1, 64, 64, 3)), False
   )['params']
   kernel = params['Conv_3']['kernel']
@@ -89,8 +115,7 @@ def test_label_and_image_reach_every_frame(config):
   images = jax.random.uniform(jax.random.key(0), (3, 64, 64, 3), minval=-1, maxval=1).at[2].set(0.0)
   images = images.at[1].set(images[0])
   labels = jax.nn.one_hot(jnp.array([0, 3, 0]), 6)
-  variables = system.generator.init(jax.random.key(1), images, labels, None, train=False)
-  video = system.generator.apply(variables, images, labels, None, train=False).video
+  video = drawn(system.generator, images, labels)(images, labels, 0)
   assert (jnp.abs(video[0] - video[1]).max((1, 2, 3)) > 0).all()  # another label
   assert (jnp.abs(video[0] - video[2]).max((1, 2, 3)) > 0).all()  # another person
   assert jnp.abs(video).max() < 1

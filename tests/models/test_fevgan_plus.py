@@ -1,5 +1,6 @@
 """FEV-GAN+: shapes, sizes, where it starts from, and what an intensity does."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,7 +11,9 @@ from networks import count, norm, shapes_of
 
 from configs import base
 from fevgan_jax import models
+from fevgan_jax.faces import truth
 from fevgan_jax.models import fevgan, fevgan_plus
+from fevgan_jax.models.parts.system import Example, Generated, Truth
 from fevgan_jax.models.parts.warp import warp
 
 
@@ -20,17 +23,20 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
   assert generated.extras['displacement'].shape == (2, 32, 64, 64, 2)
   assert generated.extras['mask'].shape == (2, 32, 64, 64, 1)
   assert verdicts['critic'].shape == (2,)
-  fevgan = shapes_of(base.get_config(), 1024).state
-  # One channel more comes out of the last layer, the mask; a displacement is 2 of 64 channels.
-  more = 64 * 64 + 1 + 2 * 64 + 2
+  config = base.get_config()
+  config.model.grid = 16
+  fevgan = shapes_of(config, 1024).state
+  # The last layer says three channels more: the mask, and what is sharp about a displacement. Its
+  # smooth part and shading are 3 of 64 channels.
+  more = 3 * 64 * 64 + 3 + 3 * 64 + 3
   assert count(fresh.generator.params) - count(fevgan.generator.params) == more
   assert count(fresh.critics) == count(fevgan.critics)
 
 
 @pytest.fixture(scope='module')
 def decode():
-  """(mask's bias, displacement, features, image, label) -> clips of a narrow decoder whose last
-  layers say the same everywhere."""
+  """(mask's bias, displacement, features, image, label, shading) -> clips of a narrow decoder whose
+  last layers say the same everywhere."""
   decoder = fevgan_plus.MotionDecoder(1, True, norm)
   shapes = (2, 4, 4, 8), (2, 64, 64, 3), (2, 6)
   inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
@@ -40,10 +46,15 @@ def decode():
   )
 
   @jax.jit
-  def call(mask_bias, displacement, features, image, label):
+  def call(mask_bias, displacement, features, image, label, shading=0.0):
     fixed = {
-      'UpConv_4': {'bias': jnp.zeros(4).at[0].set(mask_bias)},
-      'Dense_0': {'bias': jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))},
+      'UpConv_4': {'bias': jnp.zeros(6).at[0].set(mask_bias)},
+      'Dense_0': {
+        'bias': jnp.append(
+          jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST)),
+          jnp.arctanh(shading / fevgan_plus.LARGEST_SHADING),
+        )
+      },
     }
     for name, values in fixed.items():
       values['kernel'] = 0 * variables['params'][name]['kernel']
@@ -79,6 +90,58 @@ def test_what_is_painted_hides_the_image(decode, inputs):
   np.testing.assert_array_equal(clips.extras['mask'][0, :, 0, 0, 0], np.arange(32).clip(max=8) / 8)
   np.testing.assert_array_equal(clips.video[:, 8:], jnp.zeros((2, 24, 64, 64, 3)))  # tanh 0
   np.testing.assert_allclose(clips.video[:, 2], inputs[1] * 6 / 8, rtol=1e-6)
+
+
+def test_light_is_a_factor_on_what_moved(decode, inputs):
+  clips = decode(-1e4, jnp.zeros(2), *inputs, jnp.eye(6)[:2], np.log(0.5))
+  # Half of the light from frame 8 on, its logarithm growing before; black is -1.
+  share = np.exp(np.log(0.5) * np.minimum(np.arange(32) / 8, 1))[:, None, None, None]
+  expected = (np.asarray(inputs[1])[:, None] + 1) * share - 1
+  np.testing.assert_allclose(clips.video, expected, atol=1e-5)
+
+
+@pytest.fixture
+def example():
+  """A clip of 2x2 pixels and two frames: in the second one point was hidden, one is unknown."""
+  batch = {
+    'displacement': np.zeros((1, 2, 2, 2, 2), np.int8),
+    'visibility': np.full((1, 2, 2, 2), truth.VISIBLE, np.uint8),
+    'shading': np.zeros((1, 2, 2, 2), np.int8),
+  }
+  batch['displacement'][0, 1, 0, 0] = 20, -10  # tenths of a pixel of the template's 64
+  batch['visibility'][0, 1, 1] = truth.HIDDEN, truth.UNKNOWN
+  batch['shading'][0, 1, 0, 1] = -32  # one stop less light
+  return Example(jnp.zeros((1, 2, 2, 2, 3)), jnp.zeros((1, 6)), None, Truth.of(batch))
+
+
+def test_truth_is_in_pixels_of_the_picture_and_factors_of_what_is_stored(example):
+  known = example.truth
+  np.testing.assert_allclose(known.displacement[0, 1, 0, 0], np.array([2, -1]) * 2 / 64)
+  assert known.shading[0, 1, 0, 1, 0] == pytest.approx(-np.log(2) / 2.2)
+  assert known.visible.sum() == 6 and known.hidden.sum() == 1
+  assert Truth.of({'video': None}) is None
+
+
+def test_terms_of_the_truth_by_hand(example):
+  shape = (1, 2, 2, 2)
+  said = Generated(
+    example.video,
+    {
+      'displacement': jnp.zeros((*shape, 2)).at[0, 1, 1].set(100.0),
+      'shading': jnp.zeros((*shape, 1)).at[0, 1, 1].set(100.0),
+      'mask': jnp.full((*shape, 1), 0.25),
+    },
+  )
+  # Of six visible points one is off by 2 and 1 pixels of the template, and one by log 2 / 2.2; what
+  # is said of the others does not count.
+  assert fevgan_plus.displacement_term(example, said) == pytest.approx(1.5 / 6)
+  assert fevgan_plus.shading_term(example, said) == pytest.approx(np.log(2) / 2.2 / 6)
+  # Six points should have mask 0, and one, which counts three times, 1.
+  entropy = (6 * -np.log(0.75) + 3 * -np.log(0.25)) / 7
+  assert fevgan_plus.mask_term(example, said) == pytest.approx(entropy, rel=1e-5)
+  unknown = dataclasses.replace(example, truth=None)
+  for term in (fevgan_plus.displacement_term, fevgan_plus.shading_term, fevgan_plus.mask_term):
+    assert term(unknown, said) == 0
 
 
 def test_intensity_is_how_far_pixels_move(decode, inputs):

@@ -30,7 +30,7 @@ TERMS = {  # FEV-GAN's runs are in test_train
   'cvgan': {'first_frame'},
   'mocogan': set(),
   'imaginator': {'reconstruction'},
-  'fevgan_plus': {'reconstruction'},
+  'fevgan_plus': {'reconstruction', 'displacement', 'shading', 'mask'},
 }
 
 
@@ -105,6 +105,11 @@ def test_from_a_checkpoint_to_a_photograph_of_several_intensities(data_dir, tmp_
     first = np.asarray(still.convert('RGB'))
     still.seek(still.n_frames - 1)
     assert np.array_equal(first, np.asarray(still.convert('RGB')))
+  small = {'workdir': tmp_path / 'run', 'frame': 'whole', 'largest': 128, 'loop': True}
+  generate.generate(str(astronaut(tmp_path)), 'fear', tmp_path / 'whole', **small)
+  frames = np.stack([*media.read_video(tmp_path / 'whole' / 'fear.mp4')])
+  assert frames.shape == (62, 256, 256, 3)  # 32 there and 30 back, enlarged for players
+  assert np.abs(frames[1].astype(int) - frames[-1]).mean() < 3
   with pytest.raises(UserError, match='intensity: 1.3, expected 0 .still. to 1.2'):
     generate.generate(*where, workdir=tmp_path / 'run', intensity=[1.3])
 
@@ -195,12 +200,26 @@ def test_clips_of_another_length_are_refused():
 
 def test_fevgan_plus_has_fevgans_settings_and_uses_the_intensity():
   ours, theirs = (synthetic_faces.get_config(f'{name},full') for name in ('fevgan_plus', 'fevgan'))
-  assert {**ours.to_dict(), 'system': 'fevgan'} == theirs.to_dict()
+  assert (ours.model.grid, theirs.model.grid) == (16, 4)
+  ours.model.grid = 4
+  of_truth = {'displacement', 'shading', 'mask'}
+  loss = {key: value for key, value in ours.loss.items() if key not in of_truth}
+  assert {**ours.to_dict(), 'system': 'fevgan', 'loss': loss} == theirs.to_dict()
+  assert of_truth < {*ours.loss}
   assert synthetic_faces.get_config('fevgan_plus,graded').dataset.config == 'graded'
   with pytest.raises(
     ValueError, match="'graded': fevgan does not use the intensity, as fevgan_plus"
   ):
     synthetic_faces.get_config('fevgan,graded')
+
+
+def test_without_a_system_it_is_a_tour_of_fevgan_plus():
+  tour = synthetic_faces.get_config()
+  assert tour.to_dict() == synthetic_faces.get_config('fevgan_plus,tour').to_dict()
+  whole = synthetic_faces.get_config('fevgan_plus')
+  assert tour.epochs < whole.epochs / 4 and tour.critic.width < whole.critic.width
+  with pytest.raises(ValueError, match="'tour': not for vgan, but for fevgan and fevgan_plus"):
+    synthetic_faces.get_config('vgan,tour')
 
 
 def test_ablations_are_fevgans():

@@ -38,7 +38,7 @@ def performance(
   if label is None:
     still = np.zeros_like(take.action_units)
     take = Take('fear', still, still, np.zeros((frames, 3)), take.light)
-  return renderer.render(who, take, side, samples=1)
+  return renderer.render(renderer.frames(who, take, side, samples=1))
 
 
 def photograph(

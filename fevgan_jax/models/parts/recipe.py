@@ -37,6 +37,7 @@ class Recipe:
     title: its name in tables and figures.
     conditions: what of a clip the generator depends on: 'image' (frame 0), 'label', and
       'intensity', which scales the label. A data set without intensities has intensity 1.
+    supervision: features of a clip that its losses use where a data set has them.
     defaults: makes the sections of the config that are the system's own: 'model', 'critic', 'loss'
       and, with a face network, 'identity'. Every key is explained there.
     build: assembles the system. `models.build` adds what is no matter of the system's: dtype,
@@ -49,6 +50,8 @@ class Recipe:
       system, ('E_s',) of an ablation.
     sides: pixels per side of the pictures that it has networks for.
     frames: of the clips that it has networks for.
+    moves_pixels: whether its generator says how the input's pixels move, so that a photograph can
+      be moved at its own size; see inference/photograph.py.
     paper: what FEV-GAN's paper reports, PSNR, SSIM, ACD and ACD-I, by data set and by what the
       config leaves out.
   """
@@ -57,6 +60,7 @@ class Recipe:
   conditions: Sequence[str]
   defaults: Callable[[], Config]
   build: Build
+  supervision: Sequence[str] = ()
   published: Change = unchanged
   short_run: Change = unchanged
   long_run: Change = unchanged
@@ -64,6 +68,7 @@ class Recipe:
   without: Callable[[Config], tuple[str, ...]] = lambda config: ()
   sides: Sequence[int] = (64,)
   frames: int = 32
+  moves_pixels: bool = False
   paper: Mapping[str, Mapping[tuple[str, ...], tuple[float, float, float, float]]] = (
     dataclasses.field(default_factory=dict)
   )

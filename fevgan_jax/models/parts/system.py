@@ -5,6 +5,7 @@ in `models/` and the step, the loop and the evaluation stay as they are.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 
 import flax.linen as nn
@@ -13,10 +14,46 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.identity import IdentityEncoder
 
 Array = jax.Array
+
+GAMMA = 2.2  # of sRGB, nearly
+
+
+@flax.struct.dataclass
+class Truth:
+  """What a renderer knows of a batch of clips, in the units of networks; see `faces/truth.py`.
+
+  Attributes:
+    displacement: [batch, time, side, side, 2], from a pixel to where its point was in frame 0, in
+      pixels, downwards and to the right; 0 where that was not seen.
+    visible: bool [batch, time, side, side, 1], points that frame 0 shows.
+    hidden: bool, alike, points that it does not.
+    shading: [batch, time, side, side, 1], the logarithm of what a pixel's value in sRGB has been
+      multiplied with since frame 0; 0 where it was not seen.
+  """
+
+  displacement: Array
+  visible: Array
+  hidden: Array
+  shading: Array
+
+  @classmethod
+  def of(cls, batch: Mapping[str, Array]) -> 'Truth | None':
+    """From a batch as stored; None if the data set does not know it."""
+    if not truth.FEATURES.keys() <= batch.keys():
+      return None
+    pixel = truth.DISPLACEMENT_UNIT * batch['displacement'].shape[-2] / crop.SIDE
+    visibility = batch['visibility'][..., None]
+    return cls(
+      batch['displacement'].astype(jnp.float32) * pixel,
+      visibility == truth.VISIBLE,
+      visibility == truth.HIDDEN,
+      batch['shading'][..., None] * (truth.SHADING_UNIT * math.log(2) / GAMMA),
+    )
 
 
 @flax.struct.dataclass
@@ -28,11 +65,14 @@ class Example:
     label: [batch, 6], one-hot; of a graded system times the clip's intensity.
     features: [batch, 4, 4, channels] of the first frame, by the frozen face network; None without
       one.
+    truth: what a renderer knows of the clip, of a system that learns from it and a data set that
+      has it; else None.
   """
 
   video: Array
   label: Array
   features: Array | None
+  truth: Truth | None = None
 
   @property
   def image(self) -> Array:
@@ -150,14 +190,14 @@ class System:
     see."""
     video = to_signed(batch['video'])
     label = self.condition(batch['label'], batch.get('intensity', 1.0))
-    return Example(video, label, self.encode(frozen, video[:, 0]))
+    return Example(video, label, self.encode(frozen, video[:, 0]), Truth.of(batch))
 
   def condition(self, labels: Array, intensity: Array | float) -> Array:
     """Labels int [batch] and intensities, [batch] or one for all -> [batch, 6]."""
     label = jax.nn.one_hot(labels, NUM_LABELS)
     return jnp.expand_dims(intensity, -1) * label if self.graded else label
 
-  def generate(
+  def generated(
     self,
     variables,
     frozen,
@@ -165,8 +205,8 @@ class System:
     labels: Array,
     rng: Array,
     intensity: Array | float = 1.0,
-  ) -> Array:
-    """Clips for use, not for training: stored statistics, nothing updated.
+  ) -> Generated:
+    """For use, not for training: stored statistics, nothing updated.
 
     Args:
       variables: the generator's {'params', 'batch_stats'}.
@@ -175,22 +215,21 @@ class System:
       labels: int [batch].
       rng: key for a generator that draws noise.
       intensity: [batch] or one for all; only a graded system's clips depend on it.
-
-    Returns:
-      uint8 [batch, time, height, width, 3].
     """
     images = to_signed(images)
-    label = self.condition(labels, intensity)
-    generated = self.apply(
+    return self.apply(
       self.generator,
       variables,
       images,
-      label,
+      self.condition(labels, intensity),
       self.encode(frozen, images),
       train=False,
       rngs={'noise': rng},
     )
-    return to_uint8(generated.video)
+
+  def generate(self, *args, **options) -> Array:
+    """The clips of `generated`: uint8 [batch, time, height, width, 3]."""
+    return to_uint8(self.generated(*args, **options).video)
 
 
 def cast(tree, dtype: jnp.dtype):

@@ -1,0 +1,85 @@
+"""The truth about a rendered clip, as `fevgan_jax.faces.truth` has it stored."""
+
+import numpy as np
+from scipy import ndimage
+
+from fevgan_jax.faces import crop
+from fevgan_jax.faces.truth import (
+  DISPLACEMENT_UNIT,
+  FEATURES,
+  HIDDEN,
+  SHADING_UNIT,
+  VISIBLE,
+)
+from synthetic_faces.lighting import expose
+from synthetic_faces.raster import Fragments
+from synthetic_faces.renderer import Frame
+
+BEHIND = 0.015  # dm; a point that lies so far behind all that frame 0 shows about it was hidden
+DARKEST = 2e-3  # linear light; below it a ratio says nothing
+
+
+def of_clip(frames: list[Frame]) -> dict[str, np.ndarray]:
+  """The truth about a clip.
+
+  Args:
+    frames: all of them, from frame 0 on.
+
+  Returns:
+    'displacement' int8 [time, size, size, 2]: from a pixel's center to where its point was in
+    frame 0, downwards and to the right; 'visibility' uint8 [time, size, size]; 'shading' int8
+    [time, size, size]: the light that a point sends over what it sent in frame 0, as a logarithm to
+    base 2. Glasses and the background are unknown.
+  """
+  first = frames[0]
+  side = first.size * first.samples
+  buffer = np.full(side * side, -np.inf, np.float32)
+  buffer[first.seen.pixel] = first.seen.depth
+  buffer = ndimage.minimum_filter(buffer.reshape(side, side), 3, mode='nearest').ravel()
+  parts = [_of_frame(frame, first, buffer) for frame in frames]
+  return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.ndarray]:
+  size, samples = frame.size, frame.samples
+  at = _central(frame)
+  pixel, triangle, weights = at.pixel, at.triangle, at.weights
+  row, column = np.divmod(pixel, size * samples)
+  here = (np.stack([row, column], 1) + 0.5) / samples
+  corners = frame.head.triangles[triangle]
+  before = np.einsum('nk,nkc->nc', weights, first.points[corners])[:, ::-1]
+  depth = np.einsum('nk,nk->n', weights, first.depth[corners])
+
+  sample = np.floor(before * samples).astype(int)
+  within = ((sample >= 0) & (sample < size * samples)).all(1)
+  index = np.where(within, sample[:, 0] * size * samples + sample[:, 1], 0)
+  front = np.where(within, buffer[index], -np.inf)  # beyond the mask nothing hides a point
+  hidden = depth < front - BEHIND
+
+  light = [expose(of.shade(triangle, weights)).mean(1).clip(DARKEST) for of in (frame, first)]
+  shading = np.where(hidden, 0, np.log2(light[0] / light[1]))
+  displacement = np.where(hidden[:, None], 0, (before - here) * (crop.SIDE / size))
+  place = row // samples * size + column // samples
+  values = {
+    'displacement': displacement / DISPLACEMENT_UNIT,
+    'visibility': np.where(hidden, HIDDEN, VISIBLE),
+    'shading': shading / SHADING_UNIT,
+  }
+  return {name: _scatter(values[name], place, size, kind) for name, kind in FEATURES.items()}
+
+
+def _central(frame: Frame) -> Fragments:
+  """The face at the central sample of each pixel; glasses are none."""
+  side, middle = frame.size * frame.samples, frame.samples // 2
+  row, column = np.divmod(frame.seen.pixel, side)
+  central = (row % frame.samples == middle) & (column % frame.samples == middle)
+  central &= frame.seen.triangle < len(frame.head.triangles)
+  return Fragments(*(x[central] for x in frame.seen))
+
+
+def _scatter(values: np.ndarray, place: np.ndarray, size: int, kind: type) -> np.ndarray:
+  """Values [n, ...] of some pixels, rounded, as a picture of all."""
+  limits = np.iinfo(kind)
+  picture = np.zeros((size * size, *values.shape[1:]), kind)
+  picture[place] = np.clip(np.round(values), limits.min, limits.max)
+  return picture.reshape(size, size, *values.shape[1:])

@@ -1,0 +1,18 @@
+"""What a renderer knows of a clip and no camera does: where each point of the face was in frame 0,
+whether it was seen there, and how the light on it has changed since.
+
+A data set that knows it stores three features of small integers, for every pixel of every frame.
+"""
+
+import numpy as np
+
+FEATURES = {
+  'displacement': np.int8,  # [..., 2], to where the point was in frame 0, down and to the right
+  'visibility': np.uint8,
+  'shading': np.int8,  # base-2 logarithm of the light that a point sends over that in frame 0
+}
+DISPLACEMENT_UNIT = 1 / 10  # of a pixel of the crop's 64-pixel template
+SHADING_UNIT = 1 / 32  # of a factor of two in linear light
+# Kinds of pixels: no face, seen in frame 0, not seen there. The other features are 0 where a point
+# was not seen.
+UNKNOWN, VISIBLE, HIDDEN = 0, 1, 2

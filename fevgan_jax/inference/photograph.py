@@ -1,0 +1,238 @@
+"""A photograph at its own size: what a generator does to the 64-pixel crop of a face, done to the
+photograph.
+
+A generator that moves pixels says of every pixel of the crop where it comes from, how the light on
+it changes, and where something new is seen. Displacement and light are smooth: enlarged, they move
+the photograph's own pixels, and it stays sharp. Only what a mouth opens on is painted.
+
+Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
+"""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+from PIL import Image
+from scipy import ndimage
+
+from fevgan_jax.faces import crop
+from fevgan_jax.runtime import workers
+
+LARGEST = 1080  # pixels of a side of what is made
+MARGIN = 32  # of the template about its 64, over which a movement fades
+SIDE = crop.SIDE + 2 * MARGIN
+VIEW = 14  # of the template about its 64, that 'face' shows
+EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
+LIPS = slice(48, 60)
+# About the middle of the lips, in pixels of the template: what is painted further away is not.
+MOUTH = np.array([11.0, 10.0])
+
+
+class Motion(NamedTuple):
+  """What happens to a crop, as `fevgan_plus.MotionDecoder` has it, of one clip.
+
+  Attributes:
+    displacement: [time, side, side, 2] in pixels, downwards and to the right.
+    shading: [time, side, side, 1], the logarithm of a factor.
+    mask: [time, side, side, 1] in [0, 1].
+    color: [time, side, side, 3] in [-1, 1].
+  """
+
+  displacement: np.ndarray
+  shading: np.ndarray
+  mask: np.ndarray
+  color: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """The part of a photograph that is shown.
+
+  Attributes:
+    pixels: uint8 [height, width, 3].
+    landmarks: [68, 2] in its pixels.
+  """
+
+  pixels: np.ndarray
+  landmarks: np.ndarray
+
+  @property
+  def to_template(self) -> np.ndarray:
+    """[2, 3] matrix, from its pixels to those of the template."""
+    return crop.similarity(self.landmarks)
+
+
+def scene(image: np.ndarray, landmarks: np.ndarray, frame: str, largest: int = LARGEST) -> Scene:
+  """What is shown of a photograph.
+
+  Args:
+    image: uint8 [height, width, 3].
+    landmarks: [68, 2] in its pixels.
+    frame: 'face', the face and as much about it as moves; or 'whole'.
+    largest: a longer side is reduced to it.
+  """
+  if frame == 'face':
+    inverse = _inverse(crop.similarity(landmarks))
+    half = (crop.SIDE / 2 + VIEW) * np.linalg.norm(inverse[:, 0])
+    middle = crop.transform(inverse, np.array([crop.SIDE / 2, crop.SIDE / 2]))
+    low = np.maximum(np.floor(middle - half), 0).astype(int)
+    high = np.minimum(np.ceil(middle + half), image.shape[1::-1]).astype(int)
+    image, landmarks = image[low[1] : high[1], low[0] : high[0]], landmarks - low
+  scale = min(1, largest / max(image.shape[:2]))
+  if scale < 1:
+    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+    landmarks = landmarks * (np.array(size) / image.shape[1::-1])
+    image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+  return Scene(image, landmarks)
+
+
+def animate(shown: Scene, motion: Motion) -> np.ndarray:
+  """The photograph, moving: uint8 [time, height, width, 3]."""
+  mover = Mover(shown, motion.mask.shape[1])
+  with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
+    return np.stack([*pool.map(mover, _frames(motion))])
+
+
+def _frames(motion: Motion) -> Iterator[Mapping[str, np.ndarray]]:
+  for values in zip(*motion):
+    yield dict(zip(Motion._fields, values))
+
+
+class Patch:
+  """A part of the scene onto which fields are enlarged.
+
+  Attributes:
+    at: its rows and columns.
+  """
+
+  def __init__(self, to_field: np.ndarray, where: np.ndarray, size: tuple[int, int]):
+    """`to_field` takes pixels of the scene, which is `size` wide and high, to those of the field;
+    the patch covers the box around `where`, bool [SIDE, SIDE]."""
+    low, high = (
+      np.array([edge(np.flatnonzero(where.any(axis))) for axis in (0, 1)])
+      for edge in (np.min, np.max)
+    )
+    corners = np.array(
+      [(x, y) for x in (low[0], high[0] + 1) for y in (low[1], high[1] + 1)], float
+    )
+    corners = crop.transform(_inverse(to_field), corners)
+    left, top = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(0)), 0, size).astype(int)
+    self.at = slice(top, bottom), slice(left, right)
+    self._matrix = to_field.copy()
+    self._matrix[:, 2] += to_field[:, :2] @ [left, top]
+    self._size = right - left, bottom - top
+
+  def enlarge(self, field: np.ndarray) -> np.ndarray:
+    """float32 [SIDE, SIDE, channels] -> [height, width, channels] of the patch."""
+    enlarged = cv2.warpAffine(
+      field, self._matrix, self._size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    )
+    return enlarged.reshape(*self._size[::-1], -1)
+
+
+class Mover:
+  """What is the same for all frames of a photograph."""
+
+  def __init__(self, shown: Scene, side: int):
+    """`side` is that of the crop that the generator saw."""
+    self._pixels = shown.pixels
+    self._scale = crop.SIDE / side
+    matrix = shown.to_template
+    self._to_scene = _inverse(matrix)[:, :2].astype(np.float32)
+    # cv2 counts pixels from their centers, and the fields begin MARGIN before the template.
+    to_field = matrix.copy()
+    to_field[:, 2] += MARGIN + matrix[:, :2] @ [0.5, 0.5] - 0.5
+    placed = crop.transform(matrix, shown.landmarks)
+    places = np.stack(np.meshgrid(*[np.arange(SIDE) + 0.5 - MARGIN] * 2), -1)
+    hull = crop.inside(crop.hull(placed), places.reshape(-1, 2)).reshape(SIDE, SIDE)
+    self._fade = Fade(ndimage.binary_erosion(hull, iterations=EDGE))
+    away = (places - placed[LIPS].mean(0) - [0, 2]) / MOUTH
+    self._near_mouth = np.exp(-((away**2).sum(-1) ** 3))[..., None].astype(np.float32)
+    size = shown.pixels.shape[1::-1]
+    self._moving = Patch(to_field, np.ones((SIDE, SIDE), bool), size)
+    self._painted = Patch(to_field, self._near_mouth[..., 0] > 1e-3, size)
+
+  def __call__(self, frame: Mapping[str, np.ndarray]) -> np.ndarray:
+    """uint8 [height, width, 3]."""
+    result = self._pixels.copy()
+    result[self._moving.at] = self._move(frame['displacement'], frame['shading'])
+    result[self._painted.at] = self._paint(result[self._painted.at], frame['mask'], frame['color'])
+    return result
+
+  def _move(self, displacement: np.ndarray, shading: np.ndarray) -> np.ndarray:
+    """The part that moves, uint8: read off the scene, and lighter or darker."""
+    # A displacement is (down, right) in the template; a shift is (x, y) in the scene.
+    shift = (displacement[..., ::-1] * self._scale) @ self._to_scene.T
+    field = self._fade(self._on_field(np.concatenate([shift, shading], -1)))
+    moves = self._moving.enlarge(field)
+    rows, columns = (np.arange(of.start, of.stop, dtype=np.float32) for of in self._moving.at)
+    x, y = moves[..., 0] + columns, moves[..., 1] + rows[:, None]
+    moved = cv2.remap(self._pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    if not shading.any():
+      return moved
+    return _to_bytes(moved * np.exp(moves[..., 2:]))
+
+  def _paint(self, moved: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """The part around the mouth, uint8, with what the mouth opens on."""
+    mask = self._on_field(mask) * self._near_mouth
+    color = (np.clip(self._on_field(color), -1, 1) + 1) * 127.5
+    painted = self._painted.enlarge(np.concatenate([color, mask], -1))
+    opacity = _smoothstep(0.25, 0.75, painted[..., 3:])
+    return _to_bytes(moved + opacity * (painted[..., :3] - moved))
+
+  def _on_field(self, values: np.ndarray) -> np.ndarray:
+    """Values of the crop, [side, side, channels], on the field, float32 [SIDE, SIDE, channels]."""
+    values = np.asarray(values, np.float32)
+    if self._scale != 1:
+      values = cv2.resize(values, (crop.SIDE, crop.SIDE), interpolation=cv2.INTER_AREA)
+      values = values.reshape(crop.SIDE, crop.SIDE, -1)
+    return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
+
+
+class Fade:
+  """Continues what is known inside a face to zero at the field's border: Laplace's equation, as a
+  soap film is stretched."""
+
+  def __init__(self, known: np.ndarray):
+    """`known`: bool [SIDE, SIDE]."""
+    self._known = known
+    number = np.full(known.shape, -1)
+    free = ~known
+    number[free] = np.arange(free.sum())
+    padded_number = np.pad(number, 1, constant_values=-1)
+    count = int(free.sum())
+    rows, columns = [], []
+    for shift in ((0, 1), (2, 1), (1, 0), (1, 2)):
+      other = padded_number[shift[0] :, shift[1] :][: known.shape[0], : known.shape[1]][free]
+      rows.append(np.flatnonzero(other >= 0))
+      columns.append(other[other >= 0])
+    rows, columns = np.concatenate(rows), np.concatenate(columns)
+    neighbors = scipy.sparse.coo_array((-np.ones(len(rows)), (rows, columns)), (count, count))
+    self._solve = scipy.sparse.linalg.splu((neighbors + 4 * scipy.sparse.eye_array(count)).tocsc())
+
+  def __call__(self, values: np.ndarray) -> np.ndarray:
+    """[SIDE, SIDE, channels], read where they are known -> float32, alike, everywhere."""
+    kept = np.where(self._known[..., None], values, 0)
+    padded = np.pad(kept, [(1, 1), (1, 1), (0, 0)])
+    around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    kept[~self._known] = self._solve.solve(around[~self._known].astype(float))
+    return kept.astype(np.float32)
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+  return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+  return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+
+
+def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+  t = np.clip((x - low) / (high - low), 0, 1)
+  return t * t * (3 - 2 * t)
