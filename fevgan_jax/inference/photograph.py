@@ -28,9 +28,13 @@ MARGIN = 32  # of the template about its 64, over which a movement fades
 SIDE = crop.SIDE + 2 * MARGIN
 VIEW = 14  # of the template about its 64, that 'face' shows
 EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
-LIPS = slice(48, 60)
+NOSE, LIPS = slice(27, 36), slice(48, 60)
 # About the middle of the lips, in pixels of the template: what is painted further away is not.
 MOUTH = np.array([11.0, 10.0])
+BLUR = 0.8  # deviation, in pixels of the template, of what is painted: more would not be true
+OPAQUE = 0.4, 0.8  # of the mask: what is less is the photograph, what is more is paint
+# Powers of the skin's color that dark and bright insides of a mouth have: gums, and teeth.
+RED_DARK, RED_BRIGHT = 1.6, 0.3
 
 
 class Motion(NamedTuple):
@@ -154,6 +158,10 @@ class Mover:
     self._fade = Fade(ndimage.binary_erosion(hull, iterations=EDGE))
     away = (places - placed[LIPS].mean(0) - [0, 2]) / MOUTH
     self._near_mouth = np.exp(-((away**2).sum(-1) ** 3))[..., None].astype(np.float32)
+    columns, rows = shown.landmarks[NOSE].astype(int).T
+    rows, columns = (at.clip(0, of - 1) for at, of in zip((rows, columns), shown.pixels.shape))
+    skin = shown.pixels[rows, columns].mean(0) + 1
+    self._skin = (skin / skin.mean()).astype(np.float32)
     size = shown.pixels.shape[1::-1]
     self._moving = Patch(to_field, np.ones((SIDE, SIDE), bool), size)
     self._painted = Patch(to_field, self._near_mouth[..., 0] > 1e-3, size)
@@ -181,10 +189,16 @@ class Mover:
   def _paint(self, moved: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
     """The part around the mouth, uint8, with what the mouth opens on."""
     mask = self._on_field(mask) * self._near_mouth
-    color = (np.clip(self._on_field(color), -1, 1) + 1) * 127.5
-    painted = self._painted.enlarge(np.concatenate([color, mask], -1))
-    opacity = _smoothstep(0.25, 0.75, painted[..., 3:])
-    return _to_bytes(moved + opacity * (painted[..., :3] - moved))
+    # Colors mean something only where they are painted: outside they have no weight. Of these, how
+    # light they are is believed; the hue is the person's own, in this photograph's light.
+    lightness = (self._on_field(color).mean(-1, keepdims=True).clip(-1, 1) + 1) / 2
+    weight = np.concatenate([lightness * mask, mask], -1)
+    lightness, mask = np.split(cv2.GaussianBlur(weight, (0, 0), BLUR), 2, axis=-1)
+    enlarged = self._painted.enlarge(np.concatenate([lightness / (mask + 1e-3), mask], -1))
+    lightness, mask = enlarged[..., :1].clip(0, 1), enlarged[..., 1:]
+    redness = RED_DARK + (RED_BRIGHT - RED_DARK) * _smoothstep(0.2, 0.6, lightness)
+    color = 255 * lightness * self._skin**redness
+    return _to_bytes(moved + _smoothstep(*OPAQUE, mask) * (color - moved))
 
   def _on_field(self, values: np.ndarray) -> np.ndarray:
     """Values of the crop, [side, side, channels], on the field, float32 [SIDE, SIDE, channels]."""
