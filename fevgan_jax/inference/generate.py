@@ -1,5 +1,6 @@
 """One photograph, labels and intensities to video files."""
 
+import concurrent.futures
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,11 @@ from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.inference import photograph, trained
 from fevgan_jax.inference.model import Model
-from fevgan_jax.runtime import media
+from fevgan_jax.runtime import media, workers
 from fevgan_jax.runtime.media import Picture
 
-GIF_SIDE = 480  # pixels: a GIF has no compression worth the name
-SHEET_SIDE = 256
+GIF_SIDE = 320  # pixels: a GIF has no compression worth the name
+SHEET_SIDE = 192
 
 
 def generate(
@@ -80,12 +81,17 @@ def generate(
   media.write_png(files[0], face)
   small = np.stack([media.fit(clip, SHEET_SIDE) for clip in clips])
   inputs = media.fit(face[None], SHEET_SIDE).repeat(len(clips), 0)
-  for i, (name, clip) in enumerate(zip(names, clips)):
-    stem = name.replace(' ', '-')
-    files += [output / f'{stem}.{suffix}' for suffix in ('mp4', 'gif', 'png')]
-    media.write_mp4(files[-3], clip)
-    media.write_gif(files[-2], media.fit(clip, GIF_SIDE))
-    media.write_png(files[-1], media.sheet(small[i : i + 1], [name], inputs=inputs[:1]))
+
+  def write(name: str, clip: np.ndarray, small: np.ndarray) -> list[pathlib.Path]:
+    mp4, gif, png = (output / f'{name.replace(" ", "-")}.{kind}' for kind in ('mp4', 'gif', 'png'))
+    media.write_mp4(mp4, clip)
+    media.write_gif(gif, media.fit(clip, GIF_SIDE))
+    media.write_png(png, media.sheet(small[None], [name], inputs=inputs[:1]))
+    return [mp4, gif, png]
+
+  with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
+    for written in pool.map(write, names, clips, small):
+      files += written
   if len(clips) > 1:
     files += [output / 'all.png', output / 'all.gif']
     media.write_png(files[-2], media.sheet(small, names, inputs=inputs))
