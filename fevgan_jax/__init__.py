@@ -3,7 +3,7 @@
 import fevgan_jax
 
 model = fevgan_jax.load()
-clip = model('me.jpg', 'happiness')
+clip = model.animate('me.jpg', 'happiness')
 fevgan_jax.write_video('happiness.mp4', clip)
 """
 
@@ -18,7 +18,8 @@ def load(source: str = ''):
       or 'fevgan_plus'; the latter if empty.
 
   Returns:
-    An `inference.model.Model`: (picture, expression, intensity=1.0) -> uint8 [32, side, side, 3].
+    An `inference.model.Model`: (picture, expression, intensity=1.0) -> uint8 [32, side, side, 3],
+    the face as the networks see it; its `animate` moves the photograph itself, at its own size.
 
   Raises:
     UserError: there is no such run, and no such weights.

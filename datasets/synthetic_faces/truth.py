@@ -70,9 +70,8 @@ def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.nd
 
 def _central(frame: Frame) -> Fragments:
   """The face at the central sample of each pixel; glasses are none."""
-  side, middle = frame.size * frame.samples, frame.samples // 2
-  row, column = np.divmod(frame.seen.pixel, side)
-  central = (row % frame.samples == middle) & (column % frame.samples == middle)
+  middle = np.arange(frame.size * frame.samples) % frame.samples == frame.samples // 2
+  central = np.logical_and.outer(middle, middle).ravel()[frame.seen.pixel]
   central &= frame.seen.triangle < len(frame.head.triangles)
   return Fragments(*(x[central] for x in frame.seen))
 

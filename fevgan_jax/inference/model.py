@@ -102,8 +102,11 @@ class Model:
     inputs = self._inputs(face, expression, intensity, 0)
     extras = jax.device_get(self.generator.generate_all(*inputs[:-1], intensity=inputs[-1]).extras)
     shown = photograph.scene(image, points, frame, largest)
-    motions = zip(*(extras[name] for name in photograph.Motion._fields))
-    clips = np.stack([photograph.animate(shown, photograph.Motion(*motion)) for motion in motions])
+    motions = [photograph.Motion(*x) for x in zip(*(extras[k] for k in photograph.Motion._fields))]
+    # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
+    clips = np.empty((len(motions), len(motions[0].mask), *shown.pixels.shape), np.uint8)
+    for clip, motion in zip(clips, motions):
+      clip[:] = photograph.animate(shown, motion)
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _check_moves_pixels(self) -> None:

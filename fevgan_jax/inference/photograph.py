@@ -134,6 +134,8 @@ class Patch:
 
   def enlarge(self, field: np.ndarray) -> np.ndarray:
     """float32 [SIDE, SIDE, channels] -> [height, width, channels] of the patch."""
+    if not all(self._size):  # it lies beyond the photograph
+      return np.zeros((*self._size[::-1], field.shape[-1]), np.float32)
     enlarged = cv2.warpAffine(
       field, self._matrix, self._size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )

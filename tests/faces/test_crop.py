@@ -130,3 +130,12 @@ def test_smaller_crops_are_interpolated():
 def test_what_is_no_crop_is_refused(images):
   with pytest.raises(ValueError, match=r'crops: .* expected uint8 \[..., side, side, 3\]'):
     crop.at_template_size(images)
+
+
+def test_the_mask_of_a_symmetric_face_is_symmetric():
+  # What of a pixel lies inside is asked at the centers of its samples, not at their corners.
+  points = crop.TEMPLATE * 4
+  white = np.full((256, 256, 3), 255, np.uint8)
+  masked = crop.crop(white, points)
+  np.testing.assert_allclose(masked, masked[:, ::-1].astype(int), atol=1)
+  assert (masked[0] == 0).all() and (masked[30, 20:44] == 255).all()

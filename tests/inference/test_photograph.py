@@ -66,6 +66,13 @@ def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest
   np.testing.assert_array_equal(frame[-100:, :100], shown.pixels[-100:, :100])
 
 
+def test_a_photograph_may_end_above_the_mouth(shown):
+  top = int(shown.landmarks[48:60, 1].min()) - 20
+  cut = photograph.Scene(shown.pixels[:top], shown.landmarks)
+  (frame,) = photograph.animate(cut, motion(mask=1.0, displacement=1.0))
+  assert frame.shape == cut.pixels.shape and (frame != cut.pixels).any()
+
+
 def test_light_is_a_factor(shown):
   (frame,) = photograph.animate(shown, motion(shading=np.log(0.5)))
   x, y = shown.landmarks[30].astype(int)

@@ -1,9 +1,12 @@
 """How much a face moves: a frozen clip keeps the person perfectly and is still worth nothing."""
 
+import concurrent.futures
+
 import cv2
 import numpy as np
 
 from fevgan_jax.faces.crop import at_template_size
+from fevgan_jax.runtime import workers
 
 
 def travel(clips: np.ndarray) -> np.ndarray:
@@ -20,7 +23,8 @@ def travel(clips: np.ndarray) -> np.ndarray:
   Returns:
     [clips] in pixels of a 64-pixel crop; 0 for a still clip.
   """
-  return np.array([_travel(clip) for clip in clips])
+  with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
+    return np.array([*pool.map(_travel, clips)])
 
 
 def _travel(clip: np.ndarray) -> float:
