@@ -144,7 +144,7 @@ def travel_by_intensity(generate: Generate, source, facts: Facts) -> dict[str, n
 
 
 def end_point_error(generate_all: GenerateAll, source, batch_size: int) -> dict[str, dict]:
-  """How far the displacements that a system says are from the true ones: the mean distance over the
+  """How far predicted displacements are from the true ones: the mean distance over the
   points that frame 0 shows, and over those of them near the mouth and near the lids, in pixels of a
   64-pixel crop; and the same of no movement at all.
 
@@ -173,6 +173,7 @@ def end_point_error(generate_all: GenerateAll, source, batch_size: int) -> dict[
   return {
     part: {'generated': float(ours / points), 'still': float(still / points)}
     for part, (ours, still, points) in sums.items()
+    if points
   }
 
 

@@ -52,7 +52,8 @@ def generate(
       about the face, or 'whole', all of it, for a system that moves pixels. Empty for 'face' where
       that is possible.
     loop: clips go back to the neutral face.
-    largest: a longer side of the photograph is reduced to so many pixels.
+    largest: a longer side of what is shown is reduced to so many pixels, of GIFs and sheets to
+      fewer.
 
   Returns:
     The files written.
@@ -70,8 +71,9 @@ def generate(
   else:
     table = model.animate(image, expressions, intensity, frame=frame, largest=largest)
     face = table[0, 0, 0]
-  if loop:
-    table = np.concatenate([table, table[:, :, -2:0:-1]], axis=2)
+
+  def played(clip: np.ndarray) -> np.ndarray:
+    return np.concatenate([clip, clip[-2:0:-1]]) if loop else clip
 
   cases = itertools.product(expressions, intensity)
   names = [name if len(intensity) == 1 else f'{name} {amount:g}' for name, amount in cases]
@@ -84,8 +86,8 @@ def generate(
 
   def write(name: str, clip: np.ndarray, small: np.ndarray) -> list[pathlib.Path]:
     mp4, gif, png = (output / f'{name.replace(" ", "-")}.{kind}' for kind in ('mp4', 'gif', 'png'))
-    media.write_mp4(mp4, clip)
-    media.write_gif(gif, media.fit(clip, GIF_SIDE))
+    media.write_mp4(mp4, played(clip))
+    media.write_gif(gif, played(media.fit(clip, GIF_SIDE)))
     media.write_png(png, media.sheet(small[None], [name], inputs=inputs[:1]))
     return [mp4, gif, png]
 
@@ -97,6 +99,6 @@ def generate(
     media.write_png(files[-2], media.sheet(small, names, inputs=inputs))
     rows = [f'{amount:g}' for amount in intensity] if len(intensity) > 1 else ['']
     grid = rearrange(small, '(e i) ... -> i e ...', i=len(intensity))
-    media.write_gif(files[-1], media.grid(grid, rows, expressions))
+    media.write_gif(files[-1], played(media.grid(grid, rows, expressions)))
   logging.info('wrote %s', ', '.join(map(str, files)))
   return files

@@ -102,11 +102,16 @@ class Model:
     inputs = self._inputs(face, expression, intensity, 0)
     extras = jax.device_get(self.generator.generate_all(*inputs[:-1], intensity=inputs[-1]).extras)
     shown = photograph.scene(image, points, frame, largest)
+    # A mask is at most the intensity: a mouth that opens a little opens on darkness all the same.
+    most = np.clip(inputs[-1], 1e-3, 1).reshape(-1, 1, 1, 1, 1)
+    extras['mask'] = np.minimum(extras['mask'] / most, 1)
+    mover = photograph.Mover(shown, face.shape[0])
     motions = [photograph.Motion(*x) for x in zip(*(extras[k] for k in photograph.Motion._fields))]
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
-    clips = np.empty((len(motions), len(motions[0].mask), *shown.pixels.shape), np.uint8)
+    time, size = len(motions[0].mask), shown.pixels[shown.view].shape
+    clips = np.empty((len(motions), time, *size), np.uint8)
     for clip, motion in zip(clips, motions):
-      clip[:] = photograph.animate(shown, motion)
+      clip[:] = photograph.animate(mover, motion)
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _check_moves_pixels(self) -> None:
@@ -114,8 +119,8 @@ class Model:
     if not models.recipe(system).moves_pixels:
       others = [name for name in models.names() if models.recipe(name).moves_pixels]
       raise UserError(
-        f'frame: {system} paints the crop alone, expected crop; {", ".join(others)} moves the '
-        'photograph'
+        f'frame: {system} paints the crop alone, and does not move a photograph as '
+        f'{", ".join(others)} would'
       )
 
   def _inputs(

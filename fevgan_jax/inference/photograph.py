@@ -29,10 +29,11 @@ SIDE = crop.SIDE + 2 * MARGIN
 VIEW = 14  # of the template about its 64, that 'face' shows
 EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
 NOSE, LIPS = slice(27, 36), slice(48, 60)
-# About the middle of the lips, in pixels of the template: what is painted further away is not.
+# Half width and half height, in pixels of the template, of where paint is allowed: about the middle
+# of the lips, and two pixels lower, as a mouth opens downwards.
 MOUTH = np.array([11.0, 10.0])
-BLUR = 0.8  # deviation, in pixels of the template, of what is painted: more would not be true
-OPAQUE = 0.4, 0.8  # of the mask: what is less is the photograph, what is more is paint
+BLUR = 0.8  # deviation, in pixels of the template, of what is painted: sharper would be made up
+OPAQUE = 0.4, 0.8  # of the mask: below the first the photograph shows, above the second paint does
 # Powers of the skin's color that dark and bright insides of a mouth have: gums, and teeth.
 RED_DARK, RED_BRIGHT = 1.6, 0.3
 
@@ -58,12 +59,14 @@ class Scene:
   """The part of a photograph that is shown.
 
   Attributes:
-    pixels: uint8 [height, width, 3].
+    pixels: uint8 [height, width, 3], what is shown and what may move into it.
     landmarks: [68, 2] in its pixels.
+    view: the rows and columns that are shown.
   """
 
   pixels: np.ndarray
   landmarks: np.ndarray
+  view: tuple[slice, slice] = (slice(None), slice(None))
 
   @property
   def to_template(self) -> np.ndarray:
@@ -77,27 +80,36 @@ def scene(image: np.ndarray, landmarks: np.ndarray, frame: str, largest: int = L
   Args:
     image: uint8 [height, width, 3].
     landmarks: [68, 2] in its pixels.
-    frame: 'face', the face and as much about it as moves; or 'whole'.
-    largest: a longer side is reduced to it.
+    frame: 'face', the face with a margin; or 'whole'.
+    largest: a longer side of what is shown is reduced to it.
   """
+  view = np.array([(0, 0), image.shape[1::-1]])
   if frame == 'face':
-    inverse = _inverse(crop.similarity(landmarks))
-    half = (crop.SIDE / 2 + VIEW) * np.linalg.norm(inverse[:, 0])
-    middle = crop.transform(inverse, np.array([crop.SIDE / 2, crop.SIDE / 2]))
-    low = np.maximum(np.floor(middle - half), 0).astype(int)
-    high = np.minimum(np.ceil(middle + half), image.shape[1::-1]).astype(int)
+    low, high = _around(landmarks, MARGIN, image)
     image, landmarks = image[low[1] : high[1], low[0] : high[0]], landmarks - low
-  scale = min(1, largest / max(image.shape[:2]))
+    view = _around(landmarks, VIEW, image)
+  scale = min(1, largest / (view[1] - view[0]).max())
   if scale < 1:
     size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    landmarks = landmarks * (np.array(size) / image.shape[1::-1])
+    exact = np.array(size) / image.shape[1::-1]
+    landmarks, view = landmarks * exact, np.round(view * exact).astype(int)
     image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-  return Scene(image, landmarks)
+  (left, top), (right, bottom) = view
+  return Scene(image, landmarks, (slice(top, bottom), slice(left, right)))
 
 
-def animate(shown: Scene, motion: Motion) -> np.ndarray:
-  """The photograph, moving: uint8 [time, height, width, 3]."""
-  mover = Mover(shown, motion.mask.shape[1])
+def _around(landmarks: np.ndarray, margin: float, image: np.ndarray) -> np.ndarray:
+  """The box about a crop with so many of the template's pixels beside it, as far as the image goes:
+  int [[left, top], [right, bottom]]."""
+  inverse = _inverse(crop.similarity(landmarks))
+  half = (crop.SIDE / 2 + margin) * np.linalg.norm(inverse[:, 0])
+  middle = crop.transform(inverse, np.array([crop.SIDE / 2, crop.SIDE / 2]))
+  box = np.stack([np.floor(middle - half), np.ceil(middle + half)])
+  return np.clip(box, 0, image.shape[1::-1]).astype(int)
+
+
+def animate(mover: 'Mover', motion: Motion) -> np.ndarray:
+  """What is shown of a photograph, moving: uint8 [time, height, width, 3]."""
   with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
     return np.stack([*pool.map(mover, _frames(motion))])
 
@@ -116,13 +128,13 @@ class Patch:
 
   def __init__(self, to_field: np.ndarray, where: np.ndarray, size: tuple[int, int]):
     """`to_field` takes pixels of the scene, which is `size` wide and high, to those of the field;
-    the patch covers the box around `where`, bool [SIDE, SIDE]."""
+    the patch covers the box around `where`, bool [SIDE, SIDE], and a pixel more."""
     low, high = (
       np.array([edge(np.flatnonzero(where.any(axis))) for axis in (0, 1)])
       for edge in (np.min, np.max)
     )
     corners = np.array(
-      [(x, y) for x in (low[0], high[0] + 1) for y in (low[1], high[1] + 1)], float
+      [(x, y) for x in (low[0] - 1, high[0] + 1) for y in (low[1] - 1, high[1] + 1)], float
     )
     corners = crop.transform(_inverse(to_field), corners)
     left, top = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
@@ -147,7 +159,7 @@ class Mover:
 
   def __init__(self, shown: Scene, side: int):
     """`side` is that of the crop that the generator saw."""
-    self._pixels = shown.pixels
+    self._pixels, self._view = shown.pixels, shown.view
     self._scale = crop.SIDE / side
     matrix = shown.to_template
     self._to_scene = _inverse(matrix)[:, :2].astype(np.float32)
@@ -157,6 +169,7 @@ class Mover:
     placed = crop.transform(matrix, shown.landmarks)
     places = np.stack(np.meshgrid(*[np.arange(SIDE) + 0.5 - MARGIN] * 2), -1)
     hull = crop.inside(crop.hull(placed), places.reshape(-1, 2)).reshape(SIDE, SIDE)
+    hull &= ((places > 0) & (places < crop.SIDE)).all(-1)  # a long face leaves the crop
     self._fade = Fade(ndimage.binary_erosion(hull, iterations=EDGE))
     away = (places - placed[LIPS].mean(0) - [0, 2]) / MOUTH
     self._near_mouth = np.exp(-((away**2).sum(-1) ** 3))[..., None].astype(np.float32)
@@ -169,11 +182,11 @@ class Mover:
     self._painted = Patch(to_field, self._near_mouth[..., 0] > 1e-3, size)
 
   def __call__(self, frame: Mapping[str, np.ndarray]) -> np.ndarray:
-    """uint8 [height, width, 3]."""
+    """uint8 [height, width, 3], what is shown."""
     result = self._pixels.copy()
     result[self._moving.at] = self._move(frame['displacement'], frame['shading'])
     result[self._painted.at] = self._paint(result[self._painted.at], frame['mask'], frame['color'])
-    return result
+    return result[self._view]
 
   def _move(self, displacement: np.ndarray, shading: np.ndarray) -> np.ndarray:
     """The part that moves, uint8: read off the scene, and lighter or darker."""

@@ -7,12 +7,12 @@ five-layer critic that almost inverts the decoder, VGAN's kernels). The decoder 
 
 The paper prints G = 14, which 64 pixels do not halve to and which does not double to 64. G = 4 is
 the side that VGG-Face's maps have at 64 pixels. The nearest to 14 that fits is 16, where the
-decoder doubles space in its last two layers: it keeps more of an unseen person, and costs more than
-twice as much.
+decoder doubles space in its last two layers: it has room for more of an unseen person.
 
-The paper's pictures have S = 64 pixels a side. Each doubling of S makes the networks one layer
-deeper: E_s goes down to GxG all the same; decoder and critic have a layer that leaves time as it
-is, next to the one that touches the pixels, where 3-D convolutions are cheapest.
+The paper's pictures have S = 64 pixels a side. Each doubling of S makes decoder and critic one
+layer deeper, and E_s where four strided layers do not reach GxG. The additional layer of decoder
+and critic leaves time as it is, next to the one that touches the pixels, where 3-D convolutions are
+cheapest.
 """
 
 import functools

@@ -30,7 +30,7 @@ Array = jax.Array
 LARGEST = 12 / 64  # displacement at intensity 1, in parts of the picture's side
 LARGEST_SHADING = 1.5  # logarithm of a factor
 HIDDEN_WEIGHT = 3.0  # of a hidden point in the mask's term
-BEGINNING = 8  # frames, after which nothing holds a movement back
+BEGINNING = 8  # frames over which a movement ramps up
 
 
 class MotionDecoder(fevgan.VideoDecoder):
@@ -52,7 +52,7 @@ class MotionDecoder(fevgan.VideoDecoder):
     fine = UpConv(6, repeat_edges=self.repeat_edges)(x)
     mask = nn.sigmoid(fine[..., :1] - 2)  # paints little at first
     color = jnp.tanh(fine[..., 1:4])
-    # Displacements are float32 whatever the rest is: half a float is a part of a pixel.
+    # float32 throughout: bfloat16 would round displacements to fractions of a pixel.
     coarse = nn.Dense(3, kernel_init=normal_init)(x).astype(jnp.float32)
     coarse = jax.image.resize(coarse, (*mask.shape[:-1], 3), 'linear')
     displacement = LARGEST * side * jnp.tanh(coarse[..., :2] + fine[..., 4:])
@@ -63,7 +63,10 @@ class MotionDecoder(fevgan.VideoDecoder):
     displacement *= amount
     shading *= amount
     mask *= jnp.minimum(amount, 1).astype(mask.dtype)
-    moved = (warp(image, displacement) + 1) * jnp.exp(shading).astype(image.dtype) - 1
+    # A factor on the distance from black, which is -1; exact where nothing changes.
+    factor = jnp.exp(shading)
+    moved = warp(image, displacement) * factor.astype(image.dtype)
+    moved += (factor - 1).astype(image.dtype)
     video = (1 - mask) * moved + mask * color
     extras = {'displacement': displacement, 'shading': shading, 'mask': mask, 'color': color}
     return Generated(video, extras)
@@ -99,8 +102,10 @@ def mask_term(example: Example, generated: Generated, *_) -> Array:
 
 
 def masked_mean(values: Array, where: Array) -> Array:
-  """The mean over some pixels: values [...], bool [...] of the same shape -> a scalar."""
-  return (values * where).sum() / jnp.maximum(where.sum(), 1)
+  """The mean over some pixels of each clip, then over clips, so that it does not matter how many
+  devices share them: values [batch, ...], bool of the same shape -> a scalar."""
+  axes = tuple(range(1, values.ndim))
+  return ((values * where).sum(axes) / jnp.maximum(where.sum(axes), 1)).mean()
 
 
 def defaults() -> Config:

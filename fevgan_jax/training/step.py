@@ -25,8 +25,8 @@ def train_step(
     system: the networks, the terms and the optimizers.
     state: before the step.
     frozen: parameters of the face network, or None; never changed.
-    batch: 'video' uint8 [batch, time, height, width, 3], 'label' int [batch], and, where it is
-      known, 'intensity' float [batch].
+    batch: 'video' uint8 [batch, time, height, width, 3], 'label' int [batch], and, where they
+      are known and used, 'intensity' float [batch] and the features of faces/truth.py.
     rng: key of the run; the step and the device are folded in here.
 
   Returns:

@@ -168,7 +168,8 @@ def create_state(
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """Writes config.json, and refuses to continue a run with another config.
 
-  A key that only one of them has was added or removed since: its default is what was before.
+  A key that only one of them has was added or removed since: most often its default is what was
+  before.
 
   Raises:
     UserError: a key differs from that of the run in the workdir.

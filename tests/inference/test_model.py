@@ -58,7 +58,7 @@ def test_the_photograph_itself_moves_at_its_own_size(model):
   assert (clip == clip[:1]).all()  # intensity 0 is the still face
   with pytest.raises(UserError, match="frame: 'crop', expected face or whole"):
     model.animate(image, 'fear', frame='crop')
-  with pytest.raises(UserError, match='frame: fevgan paints the crop alone.*fevgan_plus moves'):
+  with pytest.raises(UserError, match='frame: fevgan paints the crop alone.*fevgan_plus would'):
     fevgan_jax.load('fevgan').animate(image, 'fear')
 
 

@@ -17,10 +17,14 @@ def astronaut() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def shown(astronaut) -> photograph.Scene:
-  return photograph.scene(*astronaut, 'face')
+  return photograph.scene(*astronaut, 'whole')
 
 
-def motion(side: int = 64, frames: int = 1, **values: float) -> Motion:
+def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
+  return photograph.animate(photograph.Mover(shown, moving.mask.shape[1]), moving)
+
+
+def motion(side: int = 64, frames: int = 1, **values: float | tuple) -> Motion:
   """The same everywhere; nothing but what is named."""
   channels = {'displacement': 2, 'shading': 1, 'mask': 1, 'color': 3}
   return Motion(
@@ -32,8 +36,8 @@ def motion(side: int = 64, frames: int = 1, **values: float) -> Motion:
 
 
 def test_without_movement_the_photograph_stays(shown):
-  (frame,) = photograph.animate(shown, motion())
-  np.testing.assert_array_equal(frame, shown.pixels)
+  (frame,) = animated(shown, motion())
+  np.testing.assert_array_equal(frame, shown.pixels[shown.view])
 
 
 def test_face_and_whole_show_parts_of_the_photograph(astronaut):
@@ -44,6 +48,13 @@ def test_face_and_whole_show_parts_of_the_photograph(astronaut):
   np.testing.assert_array_equal(
     face.pixels, image[low[1] : low[1] + height, low[0] : low[0] + width]
   )
+  # What is shown moves as in the whole photograph: nothing smears at its border.
+  moving = motion(displacement=(3.0, -2.0))
+  (part,) = animated(face, moving)
+  (frame,) = animated(photograph.scene(image, points, 'whole'), moving)
+  rows, columns = (slice(of.start + at, of.stop + at) for of, at in zip(face.view, low[::-1]))
+  assert part.shape[0] < height  # more may move in than is shown
+  np.testing.assert_allclose(part, frame[rows, columns].astype(int), atol=6)
   whole = photograph.scene(image, points, 'whole', largest=256)
   assert whole.pixels.shape == (256, 256, 3)
   np.testing.assert_allclose(whole.landmarks, points / 2)
@@ -55,10 +66,10 @@ def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest
   scale = detect.enlargement(shown.landmarks, 64)
   pixels = 4
   template = pixels * scale
-  (frame,) = photograph.animate(shown, motion(side, displacement=template * side / 64))
+  (frame,) = animated(shown, motion(side, displacement=(0, template * side / 64)))
   nose = shown.landmarks[30].astype(int)
   matrix = np.linalg.inv(shown.to_template[:, :2])
-  x, y = np.round(matrix @ [template, template]).astype(int)
+  x, y = np.round(matrix @ [template, 0]).astype(int)
   box = slice(nose[1] - 4, nose[1] + 4), slice(nose[0] - 4, nose[0] + 4)
   source = slice(box[0].start + y, box[0].stop + y), slice(box[1].start + x, box[1].stop + x)
   error = np.abs(frame[box].astype(int) - shown.pixels[source]).mean()
@@ -69,18 +80,18 @@ def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest
 def test_a_photograph_may_end_above_the_mouth(shown):
   top = int(shown.landmarks[48:60, 1].min()) - 20
   cut = photograph.Scene(shown.pixels[:top], shown.landmarks)
-  (frame,) = photograph.animate(cut, motion(mask=1.0, displacement=1.0))
+  (frame,) = animated(cut, motion(mask=1.0, displacement=1.0))
   assert frame.shape == cut.pixels.shape and (frame != cut.pixels).any()
 
 
 def test_light_is_a_factor(shown):
-  (frame,) = photograph.animate(shown, motion(shading=np.log(0.5)))
+  (frame,) = animated(shown, motion(shading=np.log(0.5)))
   x, y = shown.landmarks[30].astype(int)
   np.testing.assert_allclose(frame[y, x], shown.pixels[y, x] / 2, atol=1)
 
 
 def test_only_the_mouth_is_painted(shown):
-  (frame,) = photograph.animate(shown, motion(mask=1.0, color=1.0))
+  (frame,) = animated(shown, motion(mask=1.0, color=1.0))
   x, y = shown.landmarks[48:60].mean(0).astype(int)
   assert frame[y, x].min() > 225  # teeth, nearly white
   for point in (19, 24, 37, 44, 8):  # brows, eyes, chin
@@ -95,7 +106,7 @@ def test_what_is_painted_has_the_hue_of_the_skin(shown):
   grey = np.repeat(shown.pixels.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
   x, y = shown.landmarks[48:60].mean(0).astype(int)
   for pixels, is_red in ((shown.pixels, True), (grey, False)):
-    (frame,) = photograph.animate(photograph.Scene(pixels, shown.landmarks), blue)
+    (frame,) = animated(photograph.Scene(pixels, shown.landmarks), blue)
     red, green, blue_ = frame[y, x].astype(int)
     assert (red > green + 10 and red > blue_ + 10) == is_red
     assert 40 < frame[y, x].mean() < 90
@@ -107,7 +118,7 @@ def test_colors_that_are_not_painted_leave_no_trace(shown):
   for moving in (one, other):
     moving.mask[:, 38:44, 28:36] = 1.0
     moving.color[:, 38:44, 28:36] = -0.9
-  frames = [photograph.animate(shown, moving)[0].astype(int) for moving in (one, other)]
+  frames = [animated(shown, moving)[0].astype(int) for moving in (one, other)]
   assert np.abs(frames[0] - frames[1]).max() <= 1
   assert np.abs(frames[0] - shown.pixels).max() > 100
 
@@ -131,7 +142,7 @@ def test_a_tilted_head_moves_along_its_own_axes(astronaut):
   points = detect.landmarks(image)
   lying = np.stack([points[:, 1], image.shape[1] - points[:, 0]], 1)
   upright, tilted = (
-    photograph.animate(photograph.scene(picture, at, 'whole'), motion(displacement=2.0))[0]
+    animated(photograph.scene(picture, at, 'whole'), motion(displacement=(2.0, 0.0)))[0]
     for picture, at in ((image, points), (turned, lying))
   )
   error = np.abs(np.rot90(upright).astype(int) - tilted).mean()
