@@ -87,6 +87,18 @@ def test_weights_are_the_best_unless_a_system_is_named(tmp_path):
   assert inspect.signature(generate.generate).parameters['system'].default == 'fevgan_plus'
 
 
+def test_what_is_shown_of_a_photograph_is_chosen(tmp_path):
+  words = '--mode', 'generate', '--image', 'x.png', '--output', str(tmp_path)
+  arguments = parse(*words).arguments
+  assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('', False, 1080)
+  arguments = parse(*words, '--frame', 'whole', '--loop', '--largest=512').arguments
+  assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('whole', True, 512)
+  with pytest.raises(UserError, match='should be one of <crop|face|whole>'):
+    parse(*words, '--frame', 'head')
+  with pytest.raises(UserError, match='--frame: --mode train does not use it'):
+    parse('--frame', 'whole')
+
+
 def test_what_is_typed_of_a_trained_run_is_handed_on(tmp_path):
   words = '--config.dataset.config=full', '--config.evaluation.batch_size', '3'
   arguments = parse('--mode', 'evaluate', '--workdir', 'w', *words).arguments

@@ -15,6 +15,7 @@ from runs import STEPS, command, lines, same, wait_for_line
 
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.evaluation import compare, evaluate
+from fevgan_jax.faces import truth
 from fevgan_jax.inference import generate, trained
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime import media
@@ -193,14 +194,17 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(run, 
 def test_batches_are_permutations_of_the_clips(config):
   source = datasets.prepare(config).as_data_source('train')
   config.batch_size = 12
-  epoch_of = batches.train_batches(source, config, ['intensity'])
+  wanted = ['intensity', *truth.FEATURES]
+  epoch_of = batches.train_batches(source, config, wanted)
   epochs = [next(epoch_of) for _ in range(2)]
   clips = {source[i]['video'].tobytes(): source[i] for i in range(12)}
   for epoch in epochs:
     assert {video.tobytes() for video in epoch['video']} == set(clips)
     for i, video in enumerate(epoch['video']):
       clip = clips[video.tobytes()]
-      assert epoch['label'][i] == clip['label'] and epoch['intensity'][i] == clip['intensity']
+      assert epoch['label'][i] == clip['label']
+      for name in wanted:
+        np.testing.assert_array_equal(epoch[name][i], clip[name])
   assert not np.array_equal(epochs[0]['video'], epochs[1]['video'])
 
 
