@@ -29,8 +29,9 @@ def short_run(config):
 
 def tour(config):
   """A fifth of the steps, and in each of them half of the work."""
-  if 'grid' not in config.model:
-    raise ValueError(f"option 'tour': not for {config.system}, but for fevgan and fevgan_plus")
+  made_for = [name for name in models.names() if 'grid' in models.recipe(name).defaults().model]
+  if config.system not in made_for:
+    raise ValueError(f"option 'tour': not for {config.system}, but for {' and '.join(made_for)}")
   config.epochs = 3.0
   config.optimizer.learning_rate = 1e-3
   config.model.grid = 8

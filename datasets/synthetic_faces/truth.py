@@ -13,7 +13,7 @@ from fevgan_jax.faces.truth import (
 )
 from synthetic_faces.lighting import expose
 from synthetic_faces.raster import Fragments
-from synthetic_faces.renderer import Frame
+from synthetic_faces.renderer import Frame, blend
 
 BEHIND = 0.015  # dm; a point that lies so far behind all that frame 0 shows about it was hidden
 DARKEST = 2e-3  # linear light; below it a ratio says nothing
@@ -47,8 +47,8 @@ def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.nd
   row, column = np.divmod(pixel, size * samples)
   here = (np.stack([row, column], 1) + 0.5) / samples
   corners = frame.head.triangles[triangle]
-  before = np.einsum('nk,nkc->nc', weights, first.points[corners])[:, ::-1]
-  depth = np.einsum('nk,nk->n', weights, first.depth[corners])
+  before = blend(first.points, corners, weights)[:, ::-1]
+  depth = blend(first.depth[:, None], corners, weights)[:, 0]
 
   sample = np.floor(before * samples).astype(int)
   within = ((sample >= 0) & (sample < size * samples)).all(1)

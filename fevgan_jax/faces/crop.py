@@ -139,6 +139,11 @@ def similarity(landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
   return np.column_stack([rotation, target_mean - rotation @ source_mean])
 
 
+def inverse(matrix: np.ndarray) -> np.ndarray:
+  """The [2, 3] matrix that takes back what a [2, 3] matrix does."""
+  return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+
+
 def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
   """Applies a [2, 3] matrix to points [..., 2]."""
   return points @ matrix[:, :2].T + matrix[:, 2]
@@ -192,7 +197,7 @@ def crop(image: np.ndarray, landmarks: np.ndarray, size: int = SIDE) -> np.ndarr
     landmarks = landmarks / factor
   samples = max(2, int(np.ceil(shrink)))  # per crop pixel and axis
   fine = size * samples
-  to_image = np.linalg.inv(np.vstack([matrix * samples, [0, 0, 1]]))[:2]
+  to_image = inverse(matrix * samples)
   pixels = np.asarray(
     picture.transform(
       (fine, fine), Image.Transform.AFFINE, to_image.ravel(), Image.Resampling.BILINEAR

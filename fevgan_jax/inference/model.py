@@ -111,7 +111,7 @@ class Model:
     time, size = len(motions[0].mask), shown.pixels[shown.view].shape
     clips = np.empty((len(motions), time, *size), np.uint8)
     for clip, motion in zip(clips, motions):
-      clip[:] = photograph.animate(mover, motion)
+      clip[:] = mover.animate(motion)
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _check_moves_pixels(self) -> None:

@@ -10,7 +10,6 @@ Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import cv2
@@ -101,22 +100,11 @@ def scene(image: np.ndarray, landmarks: np.ndarray, frame: str, largest: int = L
 def _around(landmarks: np.ndarray, margin: float, image: np.ndarray) -> np.ndarray:
   """The box about a crop with so many of the template's pixels beside it, as far as the image goes:
   int [[left, top], [right, bottom]]."""
-  inverse = _inverse(crop.similarity(landmarks))
+  inverse = crop.inverse(crop.similarity(landmarks))
   half = (crop.SIDE / 2 + margin) * np.linalg.norm(inverse[:, 0])
   middle = crop.transform(inverse, np.array([crop.SIDE / 2, crop.SIDE / 2]))
   box = np.stack([np.floor(middle - half), np.ceil(middle + half)])
   return np.clip(box, 0, image.shape[1::-1]).astype(int)
-
-
-def animate(mover: 'Mover', motion: Motion) -> np.ndarray:
-  """What is shown of a photograph, moving: uint8 [time, height, width, 3]."""
-  with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
-    return np.stack([*pool.map(mover, _frames(motion))])
-
-
-def _frames(motion: Motion) -> Iterator[Mapping[str, np.ndarray]]:
-  for values in zip(*motion):
-    yield dict(zip(Motion._fields, values))
 
 
 class Patch:
@@ -136,7 +124,7 @@ class Patch:
     corners = np.array(
       [(x, y) for x in (low[0] - 1, high[0] + 1) for y in (low[1] - 1, high[1] + 1)], float
     )
-    corners = crop.transform(_inverse(to_field), corners)
+    corners = crop.transform(crop.inverse(to_field), corners)
     left, top = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(0)), 0, size).astype(int)
     self.at = slice(top, bottom), slice(left, right)
@@ -155,14 +143,14 @@ class Patch:
 
 
 class Mover:
-  """What is the same for all frames of a photograph."""
+  """Moves a photograph; what is the same for all frames and clips is computed once."""
 
   def __init__(self, shown: Scene, side: int):
     """`side` is that of the crop that the generator saw."""
     self._pixels, self._view = shown.pixels, shown.view
     self._scale = crop.SIDE / side
     matrix = shown.to_template
-    self._to_scene = _inverse(matrix)[:, :2].astype(np.float32)
+    self._to_scene = crop.inverse(matrix)[:, :2].astype(np.float32)
     # cv2 counts pixels from their centers, and the fields begin MARGIN before the template.
     to_field = matrix.copy()
     to_field[:, 2] += MARGIN + matrix[:, :2] @ [0.5, 0.5] - 0.5
@@ -181,11 +169,17 @@ class Mover:
     self._moving = Patch(to_field, np.ones((SIDE, SIDE), bool), size)
     self._painted = Patch(to_field, self._near_mouth[..., 0] > 1e-3, size)
 
-  def __call__(self, frame: Mapping[str, np.ndarray]) -> np.ndarray:
-    """uint8 [height, width, 3], what is shown."""
+  def animate(self, motion: Motion) -> np.ndarray:
+    """What is shown, moving: uint8 [time, height, width, 3]."""
+    with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
+      return np.stack([*pool.map(self._frame, *motion)])
+
+  def _frame(
+    self, displacement: np.ndarray, shading: np.ndarray, mask: np.ndarray, color: np.ndarray
+  ) -> np.ndarray:
     result = self._pixels.copy()
-    result[self._moving.at] = self._move(frame['displacement'], frame['shading'])
-    result[self._painted.at] = self._paint(result[self._painted.at], frame['mask'], frame['color'])
+    result[self._moving.at] = self._move(displacement, shading)
+    result[self._painted.at] = self._paint(result[self._painted.at], mask, color)
     return result[self._view]
 
   def _move(self, displacement: np.ndarray, shading: np.ndarray) -> np.ndarray:
@@ -230,32 +224,19 @@ class Fade:
 
   def __init__(self, known: np.ndarray):
     """`known`: bool [SIDE, SIDE]."""
-    self._known = known
-    number = np.full(known.shape, -1)
-    free = ~known
-    number[free] = np.arange(free.sum())
-    padded_number = np.pad(number, 1, constant_values=-1)
-    count = int(free.sum())
-    rows, columns = [], []
-    for shift in ((0, 1), (2, 1), (1, 0), (1, 2)):
-      other = padded_number[shift[0] :, shift[1] :][: known.shape[0], : known.shape[1]][free]
-      rows.append(np.flatnonzero(other >= 0))
-      columns.append(other[other >= 0])
-    rows, columns = np.concatenate(rows), np.concatenate(columns)
-    neighbors = scipy.sparse.coo_array((-np.ones(len(rows)), (rows, columns)), (count, count))
-    self._solve = scipy.sparse.linalg.splu((neighbors + 4 * scipy.sparse.eye_array(count)).tocsc())
+    line = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(SIDE, SIDE))
+    same = scipy.sparse.eye_array(SIDE)
+    laplace = (scipy.sparse.kron(line, same) + scipy.sparse.kron(same, line)).tocsr()
+    self._known = known.ravel()
+    of_free = laplace[~self._known]
+    self._of_known = of_free[:, self._known]
+    self._solve = scipy.sparse.linalg.splu(of_free[:, ~self._known].tocsc()).solve
 
   def __call__(self, values: np.ndarray) -> np.ndarray:
     """[SIDE, SIDE, channels], read where they are known -> float32, alike, everywhere."""
-    kept = np.where(self._known[..., None], values, 0)
-    padded = np.pad(kept, [(1, 1), (1, 1), (0, 0)])
-    around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    kept[~self._known] = self._solve.solve(around[~self._known].astype(float))
-    return kept.astype(np.float32)
-
-
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-  return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    film = values.reshape(SIDE * SIDE, -1).astype(np.float32)
+    film[~self._known] = self._solve(-(self._of_known @ film[self._known].astype(float)))
+    return film.reshape(values.shape)
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from fevgan_jax import identity, models
-from fevgan_jax.data import datasets
+from fevgan_jax.data import batches, datasets
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime import memory, parallel
@@ -113,12 +113,18 @@ def generator_call(
 
 
 def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:
-  """A batch of noise in the shape of the config's data set."""
-  shape = datasets.clip_shape(config)
+  """A batch of noise in the shape of the config's data set, with all that the system is given."""
+  features = datasets.builder(config, needed=False).info.features
   rng = np.random.default_rng(0)
+  wanted = {
+    name: rng.integers(0, 3, (batch, *features[name].shape)).astype(kind)
+    for name, kind in batches.WANTED.items()
+    if name in models.recipe(config.system).wanted and name in features
+  }
   return {
-    'video': rng.integers(0, 256, (batch, *shape), np.uint8),
+    'video': rng.integers(0, 256, (batch, *features['video'].shape), np.uint8),
     'label': np.arange(batch, dtype=np.int32) % NUM_LABELS,
+    **wanted,
   }
 
 

@@ -75,9 +75,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
   last_step = count_steps(config.epochs, len(source), config.batch_size)
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
-  recipe = models.recipe(config.system)
-  wanted = [*recipe.conditions, *recipe.supervision]
-  clips = batches.train_batches(source, config, wanted, part)
+  clips = batches.train_batches(source, config, models.recipe(config.system).wanted, part)
   current = create_state(system, frozen, config, source[0])
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)

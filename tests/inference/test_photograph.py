@@ -21,7 +21,7 @@ def shown(astronaut) -> photograph.Scene:
 
 
 def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.animate(photograph.Mover(shown, moving.mask.shape[1]), moving)
+  return photograph.Mover(shown, moving.mask.shape[1]).animate(moving)
 
 
 def motion(side: int = 64, frames: int = 1, **values: float | tuple) -> Motion:
@@ -61,11 +61,9 @@ def test_face_and_whole_show_parts_of_the_photograph(astronaut):
 
 
 @pytest.mark.parametrize('side', [64, 128])
-def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest(astronaut, side):
-  shown = photograph.scene(*astronaut, 'whole')
+def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest(shown, side):
   scale = detect.enlargement(shown.landmarks, 64)
-  pixels = 4
-  template = pixels * scale
+  template = 4 * scale  # four pixels of the photograph
   (frame,) = animated(shown, motion(side, displacement=(0, template * side / 64)))
   nose = shown.landmarks[30].astype(int)
   matrix = np.linalg.inv(shown.to_template[:, :2])

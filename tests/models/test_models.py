@@ -105,13 +105,18 @@ def test_from_a_checkpoint_to_a_photograph_of_several_intensities(data_dir, tmp_
     first = np.asarray(still.convert('RGB'))
     still.seek(still.n_frames - 1)
     assert np.array_equal(first, np.asarray(still.convert('RGB')))
-  small = {'workdir': tmp_path / 'run', 'frame': 'whole', 'largest': 128, 'loop': True}
-  generate.generate(str(astronaut(tmp_path)), 'fear', tmp_path / 'whole', **small)
-  frames = np.stack([*media.read_video(tmp_path / 'whole' / 'fear.mp4')])
-  assert frames.shape == (62, 256, 256, 3)  # 32 there and 30 back, enlarged for players
-  assert np.abs(frames[1].astype(int) - frames[-1]).mean() < 3
   with pytest.raises(UserError, match='intensity: 1.3, expected 0 .still. to 1.2'):
     generate.generate(*where, workdir=tmp_path / 'run', intensity=[1.3])
+
+
+def test_a_loop_goes_there_and_back(tmp_path):
+  small = {'frame': 'whole', 'largest': 128, 'loop': True}
+  generate.generate(str(astronaut(tmp_path)), 'surprise', tmp_path, **small)
+  frames = np.stack([*media.read_video(tmp_path / 'surprise.mp4')]).astype(int)
+  assert frames.shape == (62, 256, 256, 3)  # 32 there and 30 back, enlarged for players
+  apex = np.abs(frames[31] - frames[0]).mean()
+  assert np.abs(frames[1:31] - frames[:31:-1]).mean() < apex / 3
+  assert np.abs(frames[61] - frames[0]).mean() < apex / 3
 
 
 def astronaut(folder: pathlib.Path) -> pathlib.Path:

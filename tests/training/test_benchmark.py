@@ -5,8 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
+from networks import narrow
 
 from fevgan_jax import models
+from fevgan_jax.faces import truth
 from fevgan_jax.training import benchmark, state
 
 
@@ -52,6 +54,14 @@ def test_operations_are_those_of_the_networks(config):
   per_clip = 8 / jax.local_device_count()
   assert counts[8] > 5 * 6.3e-3 * per_clip
   assert counts[16] == pytest.approx(2 * counts[8], rel=0.1)
+
+
+def test_a_batch_has_all_that_the_system_is_given(config, data_dir):
+  assert set(benchmark.random_clips(config, 4)) == {'video', 'label'}
+  clips = benchmark.random_clips(narrow('fevgan_plus', data_dir), 4)
+  assert set(clips) == {'video', 'label', 'intensity', *truth.FEATURES}
+  assert clips['displacement'].shape == (4, 32, 64, 64, 2)
+  assert clips['intensity'].shape == (4,)
 
 
 def test_matrix_product_speed_is_that_of_the_machine():

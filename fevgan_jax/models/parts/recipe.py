@@ -73,3 +73,8 @@ class Recipe:
   paper: Mapping[str, Mapping[tuple[str, ...], tuple[float, float, float, float]]] = (
     dataclasses.field(default_factory=dict)
   )
+
+  @property
+  def wanted(self) -> tuple[str, ...]:
+    """Features that training is given of clips, beside video and label, where they are known."""
+    return (*self.conditions, *self.supervision)
