@@ -28,11 +28,11 @@ def short_run(config):
 
 
 def tour(config):
-  """A fifth of the steps, and in each of them half of the work."""
+  """An eighth of the steps, and in each of them half of the work."""
   made_for = [name for name in models.names() if 'grid' in models.recipe(name).defaults().model]
   if config.system not in made_for:
     raise ValueError(f"option 'tour': not for {config.system}, but for {' and '.join(made_for)}")
-  config.epochs = 3.0
+  config.epochs = 2.0
   config.optimizer.learning_rate = 1e-3
   config.model.grid = 8
   config.critic.width = 16

@@ -1,6 +1,10 @@
-"""Four virtual CPU devices, and the small config and data that the tests share."""
+"""Four virtual CPU devices, and what the tests share: a small config, its data and its run, made
+once by whichever of pytest's processes is the first to need it."""
 
+import fcntl
 import os
+import pathlib
+import pickle
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ.setdefault(
@@ -17,8 +21,9 @@ import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
+from fevgan_jax.data import datasets  # noqa: E402
 from fevgan_jax.evaluation import evaluate  # noqa: E402
-from fevgan_jax.runtime import parallel
+from fevgan_jax.runtime import parallel  # noqa: E402
 from fevgan_jax.training import step, train  # noqa: E402
 
 jax.config.update(
@@ -27,11 +32,18 @@ jax.config.update(
 flags.FLAGS.mark_as_parsed()  # grain reads absl's flags
 
 
+@pytest.fixture(scope='session')
+def shared(tmp_path_factory, worker_id) -> pathlib.Path:
+  """A folder of all of pytest's processes."""
+  own = tmp_path_factory.getbasetemp()
+  return own if worker_id == 'master' else own.parent
+
+
 @pytest.fixture(scope='session', autouse=True)
-def compiled(tmp_path_factory) -> None:
+def compiled(shared) -> None:
   """What is compiled once is kept for the other tests and for the processes that they start."""
   options = {
-    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+    'jax_compilation_cache_dir': str(shared / 'compiled'),
     'jax_persistent_cache_min_compile_time_secs': 0,
   }
   for name, value in options.items():
@@ -40,13 +52,16 @@ def compiled(tmp_path_factory) -> None:
 
 
 @pytest.fixture(scope='session')
-def data_dir(tmp_path_factory) -> str:
-  """Where the tests' data set is prepared, once."""
-  return str(tmp_path_factory.mktemp('tfds'))
+def data_dir(shared) -> str:
+  """Where the tests' data set is, prepared."""
+  place = shared / 'tfds'
+  with (shared / 'tfds.lock').open('w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    datasets.prepare(tiny(str(place)))
+  return str(place)
 
 
-@pytest.fixture
-def config(data_dir) -> ml_collections.ConfigDict:
+def tiny(data_dir: str) -> ml_collections.ConfigDict:
   """FEV-GAN as narrow as can be, without a face network, on a few rendered people."""
   config = synthetic_faces.get_config('fevgan,no_identity')
   config.dataset.config = 'tiny'
@@ -63,29 +78,38 @@ def config(data_dir) -> ml_collections.ConfigDict:
   return config
 
 
+@pytest.fixture
+def config(data_dir) -> ml_collections.ConfigDict:
+  """The tests' own to change."""
+  return tiny(data_dir)
+
+
 @pytest.fixture(scope='session')
-def finished(tmp_path_factory):
+def finished(shared, data_dir):
   """The workdir of a run from beginning to end, its last state, and how often its step was
   traced."""
-  return tmp_path_factory.mktemp('finished'), [], []
+  workdir, result = shared / 'finished', shared / 'finished.pickle'
+  with (shared / 'finished.lock').open('w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    if not result.exists():
+      original, traces = step.train_step, []
+
+      def counted(*args):
+        traces.append(None)
+        return original(*args)
+
+      with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, 'train_step', counted)
+        state = parallel.fetch(train.train(tiny(data_dir), workdir))
+      evaluate.evaluate(workdir)
+      result.write_bytes(pickle.dumps((state, len(traces))))
+  return workdir, *pickle.loads(result.read_bytes())
 
 
 @pytest.fixture
-def run(finished, config):
-  """The finished run; the first test that asks for it does it."""
-  workdir, states, traces = finished
-  if not states:
-    original = step.train_step
-
-    def counted(*args):
-      traces.append(None)
-      return original(*args)
-
-    with pytest.MonkeyPatch.context() as patch:  # a test that asks for this run may train others
-      patch.setattr(step, 'train_step', counted)
-      states.append(parallel.fetch(train.train(config, workdir)))
-      evaluate.evaluate(workdir)
-  return workdir, states[0]
+def run(finished):
+  """The workdir of a finished run, and its last state."""
+  return finished[:2]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from synthetic_faces import clips, performance
 from synthetic_faces.action_units import ACTION_UNITS
 
 FIRST_TEST_SEED = 1_000_000  # people of the test split count from here, those of train from 0
+FIRST_VALIDATION_SEED = 2_000_000  # people who are in no test split of another config
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -26,12 +27,14 @@ class Config(builder.Config):
     takes: of each of the six expressions by each person.
     strengths: least and greatest of a training take; those of the test split are the usual ones,
       `performance.STRENGTHS`.
+    first_test_seed: whom the test split begins with.
   """
 
   train_people: int
   test_people: int
   takes: int = 1
   strengths: tuple[float, float] = performance.STRENGTHS
+  first_test_seed: int = FIRST_TEST_SEED
 
   def __post_init__(self):
     super().__post_init__()
@@ -76,6 +79,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         test_people=40,
         strengths=(0.0, MAX_INTENSITY * performance.TYPICAL),
       ),
+      Config(name='crowd', description='1040 people, one take.', train_people=1000, test_people=40),
+      Config(
+        name='validation',
+        description='quick with other test people, to choose settings by.',
+        train_people=60,
+        test_people=12,
+        first_test_seed=FIRST_VALIDATION_SEED,
+      ),
       Config(
         name='tiny',
         description='3 people: to see that everything works.',
@@ -118,7 +129,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     return {
       'train': self._generate_examples(range(config.train_people), config.strengths),
       'test': self._generate_examples(
-        range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_people), performance.STRENGTHS
+        range(config.first_test_seed, config.first_test_seed + config.test_people),
+        performance.STRENGTHS,
       ),
     }
 

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
@@ -21,6 +20,7 @@ from fevgan_jax.evaluation.measurement import (
   Facts,
   Measured,
   end_point_error,
+  generated_clips,
   measure,
   travel_by_intensity,
 )
@@ -57,8 +57,8 @@ PROTOCOL = {
   'motion': "displacement of pixels from the first frame (optical flow), over the real clips'",
   'frechet': 'between the features that the classifier has of {clips} clips and of the {train} '
   'training clips',
-  'intensity': '1, of a graded system; travel, in pixels, at others: of the first clip of each '
-  'person and label; it grows for the share of people for whom it does so at every step',
+  'intensity': '1, of a graded system; travel, in pixels, at others: of one clip of each person, '
+  'labels in turn; it grows for the share of people for whom it does so at every step',
   'end_point_error': 'of a system that moves pixels, on data that know the truth: distance of its '
   'displacement from the true one, pixels of a 64-pixel crop; mean over points that frame 0 shows',
   'noise': "where a system draws any: key 0, folded with the number of a batch's first clip",
@@ -152,7 +152,8 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
     'per_clip': clip_by_clip(measured),
   }
   if generator.graded:
-    travels = np.stack([*travel_by_intensity(generator.generate, source, facts).values()])
+    travels = travel_by_intensity(generator.generate, source, facts, batch_size)
+    travels = np.stack([*travels.values()])
     result['intensity'] = {
       'asked': INTENSITIES,
       'travel': travels.mean(0).tolist(),
@@ -163,7 +164,7 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
     result['end_point_error'] = end_point_error(generator.generate_all, source, batch_size)
   with replacing(workdir / 'evaluation.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(result, indent=1, allow_nan=False) + '\n')
-  write_samples(generator, source, facts, workdir / 'samples')
+  write_samples(generator, source, facts, batch_size, workdir / 'samples')
   logging.info('%s', report(result))
   return result
 
@@ -259,23 +260,27 @@ def cell(entry: dict | None, style: str) -> str:
 
 
 def write_samples(
-  generator: TrainedGenerator, source, facts: Facts, folder: pathlib.Path, people: int = 3
+  generator: TrainedGenerator,
+  source,
+  facts: Facts,
+  batch_size: int,
+  folder: pathlib.Path,
+  people: int = 3,
 ) -> None:
-  """Unseen people: test.png, each expression over time; test.gif, all of them, below the real
-  clips; test_apex.png, its last frame."""
+  """Unseen people, as they were measured: test.png, each expression over time; test.gif, all of
+  them, below the real clips; test_apex.png, its last frame."""
   first, every = facts.first(), range(NUM_LABELS)
   names = sorted(set(facts.people))
   names = [name for name in names if all((name, label) in first for label in every)][:people]
   if not names:
     return
-  real = np.stack([[source[first[name, label]]['video'] for label in every] for name in names])
-  inputs = np.repeat(real[:, 0, 0], NUM_LABELS, axis=0)
-  labels = np.tile(np.arange(NUM_LABELS), len(names))
-  generated = np.asarray(generator.generate(inputs, labels, jax.random.key(0)))
+  index = [first[name, label] for name in names for label in every]
+  real = np.stack([source[i]['video'] for i in index])
+  generated = generated_clips(generator.generate, source, index, batch_size)
   rows = [f'{name}\n{label}' for name in names for label in EXPRESSIONS]
-  media.write_png(folder / 'test.png', media.sheet(generated, rows, inputs=inputs))
-  pairs = np.stack([real, generated.reshape(real.shape)], axis=1).reshape(-1, *real.shape[1:])
+  media.write_png(folder / 'test.png', media.sheet(generated, rows, inputs=real[:, 0]))
+  pairs = np.stack([x.reshape(len(names), NUM_LABELS, *x.shape[1:]) for x in (real, generated)], 1)
   rows = [f'{name}\n{kind}' for name in names for kind in ('real', 'generated')]
-  grid = media.grid(pairs, rows, EXPRESSIONS)
+  grid = media.grid(pairs.reshape(-1, *pairs.shape[2:]), rows, EXPRESSIONS)
   media.write_gif(folder / 'test.gif', grid)
   media.write_png(folder / 'test_apex.png', grid[-1])

@@ -116,7 +116,7 @@ def generate_batch(generate: Generate, batch: Mapping[str, np.ndarray], start: i
   """uint8 [batch, time, height, width, 3]. Noise, where a system draws any, comes from key 0 folded
   with the number of the batch's first clip."""
   noise = jax.random.fold_in(jax.random.key(0), start)
-  return np.asarray(generate(batch['video'][:, 0], batch['label'], noise))
+  return generate(batch['video'][:, 0], batch['label'], noise)
 
 
 def generated_clips(
@@ -130,17 +130,25 @@ def generated_clips(
   return np.stack([batches[i - i % batch_size][i % batch_size] for i in index])
 
 
-def travel_by_intensity(generate: Generate, source, facts: Facts) -> dict[str, np.ndarray]:
+def travel_by_intensity(
+  generate: Generate, source, facts: Facts, batch_size: int
+) -> dict[str, np.ndarray]:
   """How far a graded system's clips move at each of INTENSITIES: by person, [intensities] in
-  pixels, the mean over the person's labels."""
-  travels = {}
-  for (person, label), i in facts.first().items():
-    images = np.stack([source[i]['video'][0]] * len(INTENSITIES))
-    labels = np.full(len(INTENSITIES), label)
-    intensities = np.array(INTENSITIES, np.float32)
-    clips = np.asarray(generate(images, labels, jax.random.key(0), intensity=intensities))
-    travels.setdefault(person, []).append(motion.travel(clips))
-  return {person: np.mean(of_labels, 0) for person, of_labels in travels.items()}
+  pixels, of one of the person's clips, so chosen that labels take turns."""
+  clip_of = {}
+  for turn, person in enumerate(dict.fromkeys(facts.people)):
+    mine = np.flatnonzero(facts.people == person)
+    clip_of[person] = min(mine, key=lambda i: ((facts.labels[i] - turn) % NUM_LABELS, i))
+  cases = [(i, intensity) for i in clip_of.values() for intensity in INTENSITIES]
+  travels = []
+  for start in range(0, len(cases), batch_size):
+    chosen = cases[start : start + batch_size]
+    index, intensities = zip(*chosen, *chosen[:1] * (batch_size - len(chosen)))
+    images = np.stack([source[i]['video'][0] for i in index])
+    asked = {'intensity': np.array(intensities, np.float32)}
+    clips = generate(images, facts.labels[list(index)], jax.random.key(0), **asked)
+    travels.append(motion.travel(clips[: len(chosen)]))
+  return dict(zip(clip_of, np.concatenate(travels).reshape(-1, len(INTENSITIES))))
 
 
 def end_point_error(generate_all: GenerateAll, source, batch_size: int) -> dict[str, dict]:

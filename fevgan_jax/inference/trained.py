@@ -22,13 +22,13 @@ import safetensors.numpy
 from fevgan_jax import models
 from fevgan_jax.data import datasets
 from fevgan_jax.models.parts.recipe import flatten
-from fevgan_jax.models.parts.system import Generated, System
+from fevgan_jax.models.parts.system import Generated, System, to_uint8
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint
 
 # images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
 # time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
-Generate = Callable[..., jax.Array]
+Generate = Callable[..., np.ndarray]
 # The same -> what the generator itself returns, float
 GenerateAll = Callable[..., Generated]
 WEIGHTS = pathlib.Path(__file__).parents[1] / 'weights'
@@ -43,17 +43,20 @@ class TrainedGenerator:
     config: what it was trained with, but for what was overridden.
     step: of its training; None for the weights that come with the project.
     clip_shape: (time, height, width, 3) of what it generates.
-    generate: clips of images and labels.
-    generate_all: the same, and all that the generator says of them.
-    graded: whether `generate` uses the intensity.
+    generate_all: clips of images and labels, and all that the generator says of them. Compiled
+      once per number of images.
+    graded: whether it uses the intensity.
   """
 
   config: ml_collections.ConfigDict
   step: int | None
   clip_shape: tuple[int, int, int, int]
-  generate: Generate
   generate_all: GenerateAll
   graded: bool
+
+  def generate(self, *args, **options) -> np.ndarray:
+    """The clips alone: uint8 [batch, time, height, width, 3]."""
+    return np.asarray(to_uint8(self.generate_all(*args, **options).video))
 
 
 def load(
@@ -89,10 +92,8 @@ def load(
   shape = clip_shape(config, built, frozen, variables)
   # An accelerator would be sent NumPy's arrays again at every call.
   variables, frozen = jax.device_put((variables, frozen))
-  generate, generate_all = (
-    functools.partial(jax.jit(of), variables, frozen) for of in (built.generate, built.generated)
-  )
-  return TrainedGenerator(config, step, shape, generate, generate_all, built.graded)
+  generate_all = functools.partial(jax.jit(built.generated), variables, frozen)
+  return TrainedGenerator(config, step, shape, generate_all, built.graded)
 
 
 def restored_config(

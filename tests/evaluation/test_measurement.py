@@ -5,10 +5,13 @@ from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import expression_classifier, face_networks
 from fevgan_jax.evaluation.evaluators import Evaluators, traits_of_split
 from fevgan_jax.evaluation.measurement import (
+  INTENSITIES,
+  Facts,
   end_point_error,
   generated_clips,
   measure,
   partners,
+  travel_by_intensity,
 )
 from fevgan_jax.evaluation.metrics import content_distance
 from fevgan_jax.faces import truth
@@ -77,6 +80,24 @@ def test_clips_come_again_as_they_were_measured(clips_and_evaluators):
   assert generated_clips(numbered, clips, [3, 1, 0], 3).tolist() == [
     everything[3], everything[1], everything[0]]  # fmt: skip
   assert everything[1] == everything[0] + 1 != everything[3]
+
+
+def test_travel_is_of_one_clip_of_each_person_with_labels_in_turn(clips_and_evaluators):
+  video = clips_and_evaluators[0][0]['video']
+  asked = []
+
+  def reaches(images, labels, rng, intensity):  # a frame of the real clip
+    asked.extend(zip(labels, intensity))
+    last = (intensity / INTENSITIES[-1] * 20).astype(int)
+    return np.stack([video[np.minimum(np.arange(32), end)] for end in last])
+
+  # 'a' is the first and has label 0, 'b' the second and has no label 1, 'c' has label 2.
+  facts = Facts(np.array([*'abbca']), np.full(5, 'take'), np.array([5, 5, 3, 2, 0]))
+  travel = travel_by_intensity(reaches, [{'video': video}] * 5, facts, batch_size=4)
+  assert asked[: 3 * 5] == [(label, at) for label in (0, 3, 2) for at in np.float32(INTENSITIES)]
+  assert [*travel] == ['a', 'b', 'c']
+  np.testing.assert_array_equal(travel['a'], travel['c'])
+  assert travel['a'][0] == 0 and np.all(np.diff(travel['a']) > 0)
 
 
 def test_end_point_error_by_hand():

@@ -242,6 +242,7 @@ def to_signed(pixels: Array) -> Array:
   return pixels.astype(jnp.float32) / 127.5 - 1
 
 
+@jax.jit
 def to_uint8(pixels: Array) -> Array:
   """Float in [-1, 1] to uint8."""
   return jnp.round((jnp.clip(pixels, -1, 1) + 1) * 127.5).astype(jnp.uint8)
