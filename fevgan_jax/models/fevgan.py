@@ -5,9 +5,10 @@ The paper leaves the layers open; these follow from what it fixes (64x64 in, 32x
 five-layer critic that almost inverts the decoder, VGAN's kernels). The decoder has five layers: 1
 -> 2 -> 4 -> 8 -> 16 -> 32 in time, and in space from G, the side of the maps that join, to 64.
 
-The paper prints G = 14, which 64 pixels do not halve to and which does not double to 64. G = 4 is
-the side that VGG-Face's maps have at 64 pixels. The nearest to 14 that fits is 16, where the
-decoder doubles space in its last two layers: it has room for more of an unseen person.
+The paper prints G = 14, which 64 pixels do not halve to and which does not double to 64. The
+nearest that fits is 16, where an unseen person has room: the decoder doubles space twice and time
+alone three times. G = 4 is the side that VGG-Face's maps have at 64 pixels; there both double
+together.
 
 The paper's pictures have S = 64 pixels a side. Each doubling of S makes decoder and critic one
 layer deeper, and E_s where four strided layers do not reach GxG. The additional layer of decoder
@@ -35,6 +36,7 @@ from fevgan_jax.runtime.errors import UserError
 Array = jax.Array
 
 GRIDS = 4, 8, 16  # the sides of maps that there are layers for
+ORDERS = 'space', 'time'  # which of them a decoder may double first
 
 
 def defaults() -> Config:
@@ -51,8 +53,13 @@ def defaults() -> Config:
         'width': 64,
         # of E_s, 64 to 512 channels ("512 maps", section 3.1); 0 is the ablation
         'spatial_width': 64,
+        # how many times as many channels each layer of E_s has as the one before; not in the paper
+        'spatial_growth': 4,
         # G, the side of the maps of E_s and E_Id where they join: 4, 8 or 16; 14 in section 3.1
-        'grid': 4,
+        'grid': 16,
+        # what the decoder doubles first where G > 4: 'space', few frames in full detail, which it
+        # then spreads over time; or 'time', all frames on the coarse grid. Not in the paper
+        'first': 'space',
         # the one-hot label is multiplied by it where it joins the features, section 3.1
         'label_scale': 1.0,
         # the decoder sees its first and last frame repeated beyond the clip, not zeros
@@ -118,17 +125,19 @@ def without(config: Config) -> tuple[str, ...]:
 
 
 class SpatialEncoder(nn.Module):
-  """E_s: the trained encoder of section 3.1, 2-D convolutions (64x64: four), strided down to GxG;
-  for G = 4 DCGAN's mirror image.
+  """E_s: the trained encoder of section 3.1, 2-D convolutions, strided down to GxG; for G = 4 and
+  channels that double it is DCGAN's mirror image.
 
   Attributes:
-    width: channels of the first layer, which double up to 8 times as many; 64 gives the paper's 512
-      at the end.
+    width: channels of the first layer, which grow to 8 times as many; 64 gives the paper's 512 at
+      the end.
+    growth: from layer to layer.
     grid: G.
     norm: makes a batch normalization for a mode.
   """
 
   width: int
+  growth: int
   grid: int
   norm: Callable[[bool], nn.Module]
 
@@ -137,7 +146,7 @@ class SpatialEncoder(nn.Module):
     """[batch, S, S, 3] in [-1, 1] -> [batch, G, G, 8 * width]."""
     x = leaky_relu(Conv(self.width, (4, 4), (2, 2))(image))
     while x.shape[1] > self.grid or x.shape[-1] < 8 * self.width:
-      channels = min(2 * x.shape[-1], 8 * self.width)
+      channels = min(self.growth * x.shape[-1], 8 * self.width)
       kernel, strides = ((4, 4), (2, 2)) if x.shape[1] > self.grid else ((3, 3), (1, 1))
       x = leaky_relu(self.norm(train)(Conv(channels, kernel, strides, use_bias=False)(x)))
     return x
@@ -147,23 +156,27 @@ def grow(
   features: Array,
   side: int,
   width: int,
+  first: str,
   repeat_edges: bool,
   norm: Callable[[bool], nn.Module],
   train: bool,
 ) -> Array:
   """The decoder of a clip of this side up to its last layer: [batch, G, G, channels] -> [batch, 16,
-  side / 2, side / 2, width]. From 4x4, time and space double together; from a finer grid time
-  doubles alone at first."""
+  side / 2, side / 2, width]. Every layer doubles time. For G = 4 all but the first double space,
+  too, from G to 32; for a finer grid two or one of them do, the `first` or the last."""
   x = rearrange(features, 'b h w c -> b 1 h w c')
   x = UpConv(8 * width, (2, 1, 1), (1, 1, 1), padding=0, use_bias=False)(x)
   x = nn.relu(norm(train)(x))
   for multiple in (4, 2, 1):
-    channels, finest = multiple * width, 32 // multiple
-    if x.shape[2] < finest:
-      x = UpConv(channels, use_bias=False, repeat_edges=repeat_edges)(x)
+    if x.shape[2] < (32 if first == 'space' else 32 // multiple):
+      kernel, strides, padding = (4, 4, 4), (2, 2, 2), 1
+    elif first == 'space':  # detail is there: it only has to be spread over time
+      kernel, strides, padding = (4, 1, 1), (2, 1, 1), (1, 0, 0)
     else:
-      time_alone = {'kernel_size': (4, 3, 3), 'strides': (2, 1, 1)}
-      x = UpConv(channels, **time_alone, use_bias=False, repeat_edges=repeat_edges)(x)
+      kernel, strides, padding = (4, 3, 3), (2, 1, 1), 1
+    x = UpConv(
+      multiple * width, kernel, strides, padding, use_bias=False, repeat_edges=repeat_edges
+    )(x)
     x = nn.relu(norm(train)(x))
   while x.shape[2] < side // 2:
     x = UpConv(width, (1, 4, 4), (1, 2, 2), padding=(0, 1, 1), use_bias=False)(x)
@@ -178,11 +191,13 @@ class VideoDecoder(nn.Module):
   Attributes:
     width: channels of the last hidden layer; going back, every layer that doubles time has twice as
       many.
+    first: what it doubles first, one of ORDERS.
     repeat_edges: of `UpConv`.
     norm: makes a batch normalization for a mode.
   """
 
   width: int
+  first: str
   repeat_edges: bool
   norm: Callable[[bool], nn.Module]
 
@@ -191,7 +206,8 @@ class VideoDecoder(nn.Module):
     """features [batch, G, G, channels], image [batch, S, S, 3] -> a video [batch, 32, S, S, 3] in
     (-1, 1). Image and label are in the features, and no more than its side is asked of them."""
     del label
-    x = grow(features, image.shape[1], self.width, self.repeat_edges, self.norm, train)
+    grown = self.width, self.first, self.repeat_edges, self.norm
+    x = grow(features, image.shape[1], *grown, train)
     return Generated(jnp.tanh(UpConv(3, repeat_edges=self.repeat_edges)(x)))
 
 
@@ -202,7 +218,9 @@ class Generator(nn.Module):
   Attributes:
     width: of the decoder.
     spatial_width: of the spatial encoder; 0 leaves it out ("w/o E_s" in Table 3).
+    spatial_growth: of its channels.
     grid: G, the side of the maps; those of the face network are enlarged to it.
+    first: of the decoder.
     label_scale: what the one-hot label is multiplied by. It is 6 of some 1,000 channels at unit
       scale, too few to matter early in training; the paper's 1 is reached over its 400 epochs.
     repeat_edges: of the decoder.
@@ -212,7 +230,9 @@ class Generator(nn.Module):
 
   width: int
   spatial_width: int
+  spatial_growth: int
   grid: int
+  first: str
   label_scale: float
   repeat_edges: bool
   norm: Callable[[bool], nn.Module]
@@ -227,9 +247,9 @@ class Generator(nn.Module):
       side = len(features), self.grid, self.grid, features.shape[-1]
       fused.append(jax.image.resize(features, side, 'linear'))
     if self.spatial_width:
-      encoder = SpatialEncoder(self.spatial_width, self.grid, self.norm, name='spatial_encoder')
-      fused.append(encoder(image, train))
-    decoder = self.decoder(self.width, self.repeat_edges, self.norm, name='decoder')
+      layers = self.spatial_width, self.spatial_growth, self.grid, self.norm
+      fused.append(SpatialEncoder(*layers, name='spatial_encoder')(image, train))
+    decoder = self.decoder(self.width, self.first, self.repeat_edges, self.norm, name='decoder')
     return decoder(jnp.concatenate(fused, -1), image, label, train)
 
 
@@ -345,11 +365,18 @@ def build(
 ) -> System:
   """Assembles FEV-GAN. Without `identity` it is the ablation "w/o E_Id", with `spatial_width` 0
   "w/o E_s"."""
-  if config.critic.label not in ('input', 'hidden'):
-    raise UserError(f"config.critic.label: '{config.critic.label}', expected 'input' or 'hidden'")
-  if config.model.grid not in GRIDS:
-    known = ', '.join(map(str, GRIDS))
-    raise UserError(f'config.model.grid: {config.model.grid}, expected one of {known}')
+  for key, value, known in (
+    ('critic.label', config.critic.label, ('input', 'hidden')),
+    ('model.grid', config.model.grid, GRIDS),
+    ('model.first', config.model.first, ORDERS),
+  ):
+    if value not in known:
+      expected = ', '.join(map(repr, known))
+      raise UserError(f'config.{key}: {value!r}, expected one of {expected}')
+  if config.model.spatial_growth < 2:
+    raise UserError(
+      f'config.model.spatial_growth: {config.model.spatial_growth}, expected at least 2'
+    )
   norm = batch_norm(config.norm, axis_name)
   critic = VideoDiscriminator(config.critic.width, config.critic.label, norm)
   terms = {
@@ -371,7 +398,9 @@ def build(
     generator=Generator(
       config.model.width,
       config.model.spatial_width,
+      config.model.spatial_growth,
       config.model.grid,
+      config.model.first,
       config.model.label_scale,
       config.model.repeat_edges,
       norm,

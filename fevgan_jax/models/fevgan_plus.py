@@ -48,7 +48,8 @@ class MotionDecoder(fevgan.VideoDecoder):
     [batch, 32, S, S, 2] in pixels, 'shading' [batch, 32, S, S, 1], the logarithm of a factor,
     'mask' [batch, 32, S, S, 1] in [0, 1] and 'color' [batch, 32, S, S, 3] in [-1, 1]."""
     side = image.shape[1]
-    x = fevgan.grow(features, side, self.width, self.repeat_edges, self.norm, train)
+    grown = self.width, self.first, self.repeat_edges, self.norm
+    x = fevgan.grow(features, side, *grown, train)
     fine = UpConv(6, repeat_edges=self.repeat_edges)(x)
     mask = nn.sigmoid(fine[..., :1] - 2)  # paints little at first
     color = jnp.tanh(fine[..., 1:4])
@@ -109,9 +110,11 @@ def masked_mean(values: Array, where: Array) -> Array:
 
 
 def defaults() -> Config:
-  """FEV-GAN's on a finer grid, and the weights of what is learned from the truth."""
+  """FEV-GAN's, with layers for movement in place of detail, which the picture has, and the weights
+  of what is learned from the truth."""
   config = fevgan.defaults()
-  config.model.grid = 16
+  config.model.spatial_growth = 2
+  config.model.first = 'time'
   config.loss.displacement = 20.0
   config.loss.shading = 50.0
   config.loss.mask = 10.0

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from einops import repeat
-from networks import count, drawn, shapes_of
+from networks import compact, count, drawn, shapes_of
 
 from configs import base
 from fevgan_jax import models
@@ -15,8 +15,8 @@ from fevgan_jax.models.parts.system import Example
 from fevgan_jax.runtime.errors import UserError
 
 
-def test_shapes_and_sizes_at_the_narrow_reading():
-  config = base.get_config()
+def test_shapes_and_sizes_at_the_compact_reading():
+  config = compact(base.get_config())
   fresh, generated, verdicts = shapes_of(config, channels=1024)
   generator, critic = fresh.generator.params, fresh.critics['critic'].params
   assert generated.video.shape == (2, 32, 64, 64, 3)
@@ -35,29 +35,55 @@ def test_shapes_and_sizes_at_the_narrow_reading():
   assert count(critic) == discriminator == pytest.approx(11.07e6, rel=1e-3)
 
 
-@pytest.mark.parametrize(('grid', 'alone'), [(8, 1), (16, 2)])
+TOGETHER = (4, 4, 4)
+
+
+@pytest.mark.parametrize(
+  ('grid', 'first', 'windows'),
+  [
+    (4, 'space', [TOGETHER] * 3),
+    (4, 'time', [TOGETHER] * 3),
+    (8, 'space', [TOGETHER, TOGETHER, (4, 1, 1)]),
+    (8, 'time', [(4, 3, 3), TOGETHER, TOGETHER]),
+    (16, 'space', [TOGETHER, (4, 1, 1), (4, 1, 1)]),
+    (16, 'time', [(4, 3, 3), (4, 3, 3), TOGETHER]),
+  ],
+)
 @pytest.mark.parametrize('side', [64, 128])
-def test_from_a_finer_grid_time_doubles_alone_at_first(grid, alone, side):
+def test_from_a_finer_grid_time_doubles_alone_last_or_first(grid, first, windows, side):
   config = base.get_config()
-  config.model.grid = grid
+  config.model.grid, config.model.first, config.model.spatial_growth = grid, first, 2
   fresh, generated, _ = shapes_of(config, channels=1024, side=side)
   assert generated.video.shape == (2, 32, side, side, 3)
   decoder, encoder = (fresh.generator.params[part] for part in ('decoder', 'spatial_encoder'))
   assert len([name for name in decoder if name.startswith('UpConv')]) == 5 + side // 128
-  for number in (1, 2, 3):
-    window = (4, 3, 3) if number <= alone else (4, 4, 4)
-    assert decoder[f'UpConv_{number}']['kernel'].shape[:3] == window
-  # E_s: as many layers as before, 512 maps; those that keep the grid have kernels of 3x3.
-  kernels = [encoder[f'Conv_{i}']['kernel'].shape for i in range(4)]
-  assert kernels[-1][-1] == 512
-  strided = [shape for shape in kernels if shape[:2] == (4, 4)]
+  assert [decoder[f'UpConv_{i}']['kernel'].shape[:3] for i in (1, 2, 3)] == windows
+  # E_s ends in 512 maps; what keeps the grid has kernels of 3x3.
+  kernels = [encoder[name]['kernel'].shape for name in encoder if name.startswith('Conv')]
+  assert max(kernel[-1] for kernel in kernels) == 512
+  strided = [kernel for kernel in kernels if kernel[:2] == (4, 4)]
   assert side / 2 ** len(strided) == grid
 
 
-def test_another_grid_is_refused():
+def test_channels_of_the_spatial_encoder_grow_by_a_factor():
+  encoder = shapes_of(base.get_config()).state.generator.params['spatial_encoder']
+  shapes = [encoder[f'Conv_{i}']['kernel'].shape for i in range(3)]
+  assert shapes == [(4, 4, 3, 64), (4, 4, 64, 256), (3, 3, 256, 512)]
+  assert 'Conv_3' not in encoder
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'words'),
+  [
+    ('grid', 14, '14, expected one of 4, 8, 16'),
+    ('first', 'colour', "'colour', expected one of 'space', 'time'"),
+    ('spatial_growth', 1, '1, expected at least 2'),
+  ],
+)
+def test_layers_that_there_are_not_are_refused(key, value, words):
   config = base.get_config()
-  config.model.grid = 14
-  with pytest.raises(UserError, match='config.model.grid: 14, expected one of 4, 8, 16'):
+  config.model[key] = value
+  with pytest.raises(UserError, match=f'^config.model.{key}: {words}$'):
     models.build(config, None)
 
 
@@ -85,7 +111,7 @@ def test_critic_may_take_the_label_after_its_first_layer():
 def test_weights_start_from_the_papers_gaussian():
   config = base.get_config()
   norm = fevgan.batch_norm(config.norm, None)
-  params = fevgan.SpatialEncoder(16, 4, norm).init(
+  params = fevgan.SpatialEncoder(16, 2, 4, norm).init(
     jax.random.key(0), jnp.zeros((1, 64, 64, 3)), False
   )['params']
   kernel = params['Conv_3']['kernel']

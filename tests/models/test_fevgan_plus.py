@@ -24,7 +24,7 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
   assert generated.extras['mask'].shape == (2, 32, 64, 64, 1)
   assert verdicts['critic'].shape == (2,)
   config = base.get_config()
-  config.model.grid = 16
+  config.model.first, config.model.spatial_growth = 'time', 2
   fevgan = shapes_of(config, 1024).state
   # The last layer says three channels more: the mask, and what is sharp about a displacement. Its
   # smooth part and shading are 3 of 64 channels.
@@ -37,7 +37,7 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
 def decode():
   """(mask's bias, displacement, features, image, label, shading) -> clips of a narrow decoder whose
   last layers say the same everywhere."""
-  decoder = fevgan_plus.MotionDecoder(1, True, norm)
+  decoder = fevgan_plus.MotionDecoder(1, 'time', True, norm)
   shapes = (2, 4, 4, 8), (2, 64, 64, 3), (2, 6)
   inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
   init = functools.partial(decoder.init, train=False)

@@ -205,8 +205,8 @@ def test_clips_of_another_length_are_refused():
 
 def test_fevgan_plus_has_fevgans_settings_and_uses_the_intensity():
   ours, theirs = (synthetic_faces.get_config(f'{name},full') for name in ('fevgan_plus', 'fevgan'))
-  assert (ours.model.grid, theirs.model.grid) == (16, 4)
-  ours.model.grid = 4
+  assert (ours.model.first, theirs.model.first) == ('time', 'space')
+  ours.model.first, ours.model.spatial_growth = 'space', theirs.model.spatial_growth
   of_truth = {'displacement', 'shading', 'mask'}
   loss = {key: value for key, value in ours.loss.items() if key not in of_truth}
   assert {**ours.to_dict(), 'system': 'fevgan', 'loss': loss} == theirs.to_dict()

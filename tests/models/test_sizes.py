@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
-from networks import count, narrow, norm, shapes_of
+from networks import compact, count, narrow, norm, shapes_of
 
 from configs import base, mug, oulu_casia, own_clips, synthetic_faces
 from fevgan_jax import models
@@ -34,8 +34,7 @@ def kernels(params) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize('name', DEEP)
 @pytest.mark.parametrize(('side', 'doublings'), [(128, 1), (256, 2)])
 def test_each_doubling_is_one_more_layer(name, side, doublings):
-  config = base.get_config(name)
-  config.model.grid = 4  # at a finer grid E_s has its 512 maps before the last doubling
+  config = compact(base.get_config(name))  # else E_s has its 512 maps before the last doubling
   small, big = shapes_of(config, channels=256), shapes_of(config, channels=256, side=side)
   assert big.generated.video.shape == (2, 32, side, side, 3)
   assert big.verdicts['critic'].shape == (2,)
@@ -50,7 +49,7 @@ def test_each_doubling_is_one_more_layer(name, side, doublings):
 
 
 def test_layers_at_64_have_the_names_and_shapes_of_earlier_checkpoints():
-  fresh = shapes_of(base.get_config(), channels=1024).state
+  fresh = shapes_of(compact(base.get_config()), channels=1024).state
   assert kernels(fresh.generator.params['spatial_encoder']) == {
     'Conv_0': (4, 4, 3, 64),
     'Conv_1': (4, 4, 64, 128),
@@ -76,7 +75,7 @@ def test_layers_at_64_have_the_names_and_shapes_of_earlier_checkpoints():
 @pytest.mark.parametrize('side', [64, 128])
 def test_the_largest_displacement_is_a_share_of_the_side(side):
   # The head cannot ask for more: 12 pixels of 64 at most, 24 of 128.
-  decoder = fevgan_plus.MotionDecoder(1, True, norm)
+  decoder = fevgan_plus.MotionDecoder(1, 'time', True, norm)
   inputs = jnp.ones((1, 4, 4, 2)), jnp.zeros((1, side, side, 3)), jnp.ones((1, 6)) / 6
 
   @jax.jit

@@ -69,6 +69,12 @@ def count(tree) -> int:
   return sum(x.size for x in jax.tree.leaves(tree))
 
 
+def compact(config):
+  """The reading of FEV-GAN with maps of 4x4, DCGAN's and VGAN's layers; the config itself."""
+  config.model.grid, config.model.spatial_growth = 4, 2
+  return config
+
+
 def narrow(name: str, data_dir: str = ''):
   """A system's config for the tests' data set, its networks as narrow as can be and without a face
   network."""

@@ -34,6 +34,7 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
     conv._up_by_products = conv._up_by_xla
     conv._kernel_gradient_by_products = conv._kernel_gradient_by_xla
   config = base.get_config()
+  config.model.grid, config.model.spatial_growth = 4, 2  # the layers below
   config.batch_size = batch
   config.model.width = config.critic.width = width
   system, frozen, state, clips = benchmark.setting(config)
