@@ -39,7 +39,8 @@ def load(source: str = ''):
 
 
 def write_video(path, clip, fps: float = 25) -> None:
-  """Writes a clip as MP4, or as GIF if the file's name ends so.
+  """Writes a generated clip as MP4, or as GIF if the file's name ends so. Its metadata say that it
+  is synthetic.
 
   Args:
     path: of the file.
@@ -58,4 +59,4 @@ def write_video(path, clip, fps: float = 25) -> None:
   suffix = pathlib.Path(path).suffix.lower()
   if suffix not in writers:
     raise UserError(f'{path}: expected a name that ends in {" or ".join(writers)}')
-  writers[suffix](path, clip, fps=fps)
+  writers[suffix](path, clip, fps=fps, comment=media.SYNTHETIC)

@@ -143,7 +143,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
   flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
   flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
-  flags.DEFINE_integer('largest', 1080, 'pixels of a side', 16, 8192, flag_values=values)
+  flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
   flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)

@@ -90,8 +90,7 @@ def test_weights_are_the_best_unless_a_system_is_named(tmp_path):
 def test_what_is_shown_of_a_photograph_is_chosen(tmp_path):
   words = '--mode', 'generate', '--image', 'x.png', '--output', str(tmp_path)
   arguments = parse(*words).arguments
-  assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('', False, 1080)
-  assert inspect.signature(generate.generate).parameters['largest'].default == 1080
+  assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('', False, None)
   arguments = parse(*words, '--frame', 'whole', '--loop', '--largest=512').arguments
   assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('whole', True, 512)
   with pytest.raises(UserError, match='should be one of <crop|face|whole>'):

@@ -15,7 +15,8 @@ from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.inference import photograph, trained
 from fevgan_jax.inference.model import Model
 from fevgan_jax.runtime import media, workers
-from fevgan_jax.runtime.media import Picture
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.runtime.media import SYNTHETIC, Picture
 
 GIF_SIDE = 320  # pixels: a GIF has no compression worth the name
 SHEET_SIDE = 192
@@ -33,7 +34,7 @@ def generate(
   seed: int = 0,
   frame: str = '',
   loop: bool = False,
-  largest: int = photograph.LARGEST,
+  largest: int | None = None,
 ) -> list[pathlib.Path]:
   """Animates the face of a photograph.
 
@@ -52,8 +53,8 @@ def generate(
       about the face, or 'whole', all of it, for a system that moves pixels. Empty for 'face' where
       that is possible.
     loop: clips go back to the neutral face.
-    largest: a longer side of what is shown is reduced to so many pixels, of GIFs and sheets to
-      fewer.
+    largest: a longer side of the photograph that is shown is reduced to so many pixels, of GIFs and
+      sheets to fewer; `photograph.LARGEST` if None.
 
   Returns:
     The files written.
@@ -66,10 +67,15 @@ def generate(
   moves = models.recipe(model.generator.config.system).moves_pixels
   frame = frame or ('face' if moves else 'crop')
   if frame == 'crop':
+    if largest is not None:
+      raise UserError(
+        '--largest: a crop has the size of the networks: it is for --frame face or whole'
+      )
     face = model.crop(image)
     table = model(face, expressions, intensity, seed=seed, cropped=True)
   else:
-    table = model.animate(image, expressions, intensity, frame=frame, largest=largest)
+    limit = largest or photograph.LARGEST
+    table = model.animate(image, expressions, intensity, frame=frame, largest=limit)
     face = table[0, 0, 0]
 
   def played(clip: np.ndarray) -> np.ndarray:
@@ -86,9 +92,9 @@ def generate(
 
   def write(name: str, clip: np.ndarray, small: np.ndarray) -> list[pathlib.Path]:
     mp4, gif, png = (output / f'{name.replace(" ", "-")}.{kind}' for kind in ('mp4', 'gif', 'png'))
-    media.write_mp4(mp4, played(clip))
-    media.write_gif(gif, played(media.fit(clip, GIF_SIDE)))
-    media.write_png(png, media.sheet(small[None], [name], inputs=inputs[:1]))
+    media.write_mp4(mp4, played(clip), comment=SYNTHETIC)
+    media.write_gif(gif, played(media.fit(clip, GIF_SIDE)), comment=SYNTHETIC)
+    media.write_png(png, media.sheet(small[None], [name], inputs=inputs[:1]), comment=SYNTHETIC)
     return [mp4, gif, png]
 
   with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
@@ -96,9 +102,9 @@ def generate(
       files += written
   if len(clips) > 1:
     files += [output / 'all.png', output / 'all.gif']
-    media.write_png(files[-2], media.sheet(small, names, inputs=inputs))
+    media.write_png(files[-2], media.sheet(small, names, inputs=inputs), comment=SYNTHETIC)
     rows = [f'{amount:g}' for amount in intensity] if len(intensity) > 1 else ['']
     grid = rearrange(small, '(e i) ... -> i e ...', i=len(intensity))
-    media.write_gif(files[-1], played(media.grid(grid, rows, expressions)))
+    media.write_gif(files[-1], played(media.grid(grid, rows, expressions)), comment=SYNTHETIC)
   logging.info('wrote %s', ', '.join(map(str, files)))
   return files

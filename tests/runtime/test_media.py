@@ -1,4 +1,5 @@
 import io
+import re
 import subprocess
 
 import imageio_ffmpeg
@@ -102,6 +103,16 @@ def test_mp4_keeps_frames_speed_and_colors(tmp_path, clip):
   for frame, original in zip(frames, clip):
     small = Image.fromarray(frame).resize((28, 20), Image.Resampling.BOX)
     assert np.abs(np.asarray(small) - original.astype(float)).mean() < 5
+
+
+def test_files_say_where_they_are_from(tmp_path, clip):
+  words = 'Synthetic: made by nobody'
+  media.write_mp4(tmp_path / 'a.mp4', clip, comment=words)
+  assert re.search(f'comment +: {words}', read_mp4(tmp_path / 'a.mp4', 180, 252)[0])
+  media.write_gif(tmp_path / 'a.gif', clip, comment=words)
+  media.write_png(tmp_path / 'a.png', clip[0], comment=words)
+  with Image.open(tmp_path / 'a.gif') as gif, Image.open(tmp_path / 'a.png') as png:
+    assert gif.info['comment'] == words.encode() and png.info['Comment'] == words
 
 
 def test_mp4_of_odd_sides_is_padded(tmp_path):
