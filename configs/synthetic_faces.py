@@ -46,6 +46,13 @@ def full(config):
   models.recipe(config.system).long_run(config)
 
 
+def crowd(config):
+  """A thousand people, and a run of hours."""
+  config.dataset.config = 'crowd'
+  config.epochs = 2.0
+  models.recipe(config.system).long_run(config)
+
+
 def graded(config):
   """Takes from no expression to a strong one, for a system that uses the intensity."""
   uses = [name for name in models.names() if 'intensity' in models.recipe(name).conditions]
@@ -58,4 +65,4 @@ def graded(config):
 
 
 def get_config(argument: str = 'fevgan_plus,tour'):
-  return base.get_config(argument, short_run, tour=tour, full=full, graded=graded)
+  return base.get_config(argument, short_run, tour=tour, full=full, crowd=crowd, graded=graded)

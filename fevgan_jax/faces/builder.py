@@ -6,12 +6,14 @@ import dataclasses
 import pathlib
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import shuffle
 
 from fevgan_jax.faces import preparation
 from fevgan_jax.faces.labels import EXPRESSIONS
@@ -20,6 +22,10 @@ from fevgan_jax.runtime.errors import UserError
 
 REPORT = 'report.txt'  # in the folder of the prepared version
 SHOWN = 10  # refusals in the log
+
+# A split is sorted in memory, however large it is: from a gigabyte on TFDS would go to disk, for
+# which it needs TensorFlow.
+shuffle.MAX_MEM_BUFFER_SIZE = sys.maxsize
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -286,12 +286,12 @@ def test_a_prepared_set_reads_back(tmp_path):
 
 
 def test_configs_share_no_person_between_splits():
-  train, test = set(), set()
+  train, test, validation = set(), set(), set()
   for config in builder_module.Builder.BUILDER_CONFIGS:
     train |= set(range(config.train_people))
-    first = builder_module.FIRST_TEST_SEED
-    test |= set(range(first, first + config.test_people))
-  assert not train & test
+    of_config = validation if config.name.startswith('validation') else test
+    of_config |= set(range(config.first_test_seed, config.first_test_seed + config.test_people))
+  assert not train & test and not (train | test) & validation and validation
   assert builder_module.Builder.BUILDER_CONFIGS[0].name == 'quick'
 
 

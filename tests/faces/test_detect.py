@@ -133,3 +133,17 @@ def test_a_face_too_small_for_the_crop_is_refused(tmp_path, photograph):
   assert detect.face(tmp_path / 'small.png').shape == (64, 64, 3)
   with pytest.raises(UserError, match='small.png: the face is too small: .* fill 256 pixels'):
     detect.face(tmp_path / 'small.png', 256)
+
+
+@pytest.mark.parametrize('degrees', [-40, -20, 0, 20, 40])
+def test_a_head_that_is_turned_too_far_is_refused(degrees):
+  for seed in (1_000_000, 1_000_001, 1_000_002):
+    faces, landmarks = scenes.performance(seed, None, 1, turned=degrees)
+    assert detect.turn(landmarks[0]) == pytest.approx(degrees, abs=4)
+    image, _ = scenes.photograph(faces[0], landmarks[0], scenes.MUG)
+    if abs(degrees) < 30:
+      assert detect.turn(detect.checked(image, 64, name='head')) == pytest.approx(degrees, abs=4)
+    else:
+      words = '^head: the head is turned to one side by [23][0-9] degrees or more, expected 25'
+      with pytest.raises(UserError, match=words):
+        detect.checked(image, 64, name='head')

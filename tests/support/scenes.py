@@ -30,14 +30,16 @@ OULU = (240, 320, 0.7, (80, 30))
 
 @functools.cache
 def performance(
-  seed: int, label: str | None, frames: int = 6, side: int = SIDE
+  seed: int, label: str | None, frames: int = 6, side: int = SIDE, turned: float = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Faces uint8 [frames, side, side, 3] and landmarks, from neutral to the apex; None: neutral."""
+  """Faces uint8 [frames, side, side, 3] and landmarks, from neutral to the apex; None: neutral,
+  turned by so many degrees."""
   who = person.draw(seed)
   take = perform(who, label or 'fear', 0, frames)
   if label is None:
     still = np.zeros_like(take.action_units)
-    take = Take('fear', still, still, np.zeros((frames, 3)), take.light)
+    pose = np.tile(np.radians([turned, 0, 0]), (frames, 1))
+    take = Take('fear', still, still, pose, take.light)
   return renderer.render(renderer.frames(who, take, side, samples=1))
 
 
