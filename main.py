@@ -3,8 +3,10 @@
     python main.py [--config FILE[:SYSTEM[,OPTION]]] [--mode MODE] [--workdir DIR] [--config.KEY=V]
     python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
+    python main.py --mode demo
 
-Modes: train (the default), prepare, evaluate, compare, generate, benchmark: configs/README.md.
+Modes: train (the default), prepare, evaluate, compare, generate, demo, benchmark: see
+configs/README.md.
 """
 
 import sys
@@ -14,7 +16,7 @@ def modes() -> dict:
   """The function of each mode."""
   from fevgan_jax.data import datasets
   from fevgan_jax.evaluation import compare, evaluate
-  from fevgan_jax.inference import generate
+  from fevgan_jax.inference import demo, generate
   from fevgan_jax.training import benchmark, train
 
   return {
@@ -23,6 +25,7 @@ def modes() -> dict:
     'evaluate': evaluate.evaluate,
     'compare': compare.compare,
     'generate': generate.generate,
+    'demo': demo.demo,
     'benchmark': benchmark.benchmark,
   }
 

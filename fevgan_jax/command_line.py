@@ -22,6 +22,7 @@ MODES = {
     'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'output', 'workdir',
     'system', 'overrides',
   ),
+  'demo': ('port', 'workdir', 'system', 'overrides'),
   'benchmark': ('config', 'processes'),
 }  # fmt: skip
 NEEDED = {'generate': 'image', 'compare': 'workdirs'}
@@ -84,7 +85,7 @@ def parse(argv: list[str]) -> Command:
   given = {
     'config': values.config,
     'overrides': overrides,
-    'workdir': workdir if values.workdir or mode != 'generate' else None,
+    'workdir': workdir if values.workdir or mode not in ('generate', 'demo') else None,
     'workdirs': [_folder(folder) for folder in values.workdirs],
     'output': _folder(values.output or OUTPUTS.get(mode, '')),
     'image': _folder(values.image),
@@ -94,6 +95,7 @@ def parse(argv: list[str]) -> Command:
     'frame': values.frame or '',
     'loop': values.loop,
     'largest': values.largest,
+    'port': values.port,
   }
   given |= {'system': system} if system else {}
   if mode == 'train' and not values.process:
@@ -144,6 +146,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
   flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
   flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
+  flags.DEFINE_integer('port', 7860, 'of the page', 1024, 65535, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
   flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)
