@@ -5,7 +5,7 @@
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
     python main.py --mode demo
 
-Modes: train (the default), prepare, evaluate, compare, generate, demo, benchmark: see
+Modes: train (the default), prepare, evaluate, compare, study, tally, generate, demo, benchmark: see
 configs/README.md.
 """
 
@@ -15,7 +15,7 @@ import sys
 def modes() -> dict:
   """The function of each mode."""
   from fevgan_jax.data import datasets
-  from fevgan_jax.evaluation import compare, evaluate
+  from fevgan_jax.evaluation import compare, evaluate, study
   from fevgan_jax.inference import demo, generate
   from fevgan_jax.training import benchmark, train
 
@@ -24,6 +24,8 @@ def modes() -> dict:
     'prepare': datasets.prepare,
     'evaluate': evaluate.evaluate,
     'compare': compare.compare,
+    'study': study.study,
+    'tally': study.tally,
     'generate': generate.generate,
     'demo': demo.demo,
     'benchmark': benchmark.benchmark,

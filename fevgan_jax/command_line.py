@@ -22,11 +22,14 @@ MODES = {
     'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'output', 'workdir',
     'system', 'overrides',
   ),
+  'study': ('workdirs', 'pairs', 'output', 'overrides'),
+  'tally': ('votes', 'output'),
   'demo': ('port', 'workdir', 'system', 'overrides'),
   'benchmark': ('config', 'processes'),
 }  # fmt: skip
-NEEDED = {'generate': 'image', 'compare': 'workdirs'}
-OUTPUTS = {'generate': 'generated', 'compare': 'comparison'}  # folders, if none is named
+NEEDED = {'generate': 'image', 'compare': 'workdirs', 'study': 'workdirs', 'tally': 'votes'}
+# Folders, if none is named.
+OUTPUTS = {'generate': 'generated', 'compare': 'comparison', 'study': 'study', 'tally': 'study'}
 PROCESSES = ('coordinator', 'processes', 'process')
 COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 DEFAULT = pathlib.Path(__file__).parents[1] / 'configs' / 'synthetic_faces.py'
@@ -87,6 +90,8 @@ def parse(argv: list[str]) -> Command:
     'overrides': overrides,
     'workdir': workdir if values.workdir or mode not in ('generate', 'demo') else None,
     'workdirs': [_folder(folder) for folder in values.workdirs],
+    'pairs': values.pairs,
+    'votes': [_folder(file) for file in values.votes],
     'output': _folder(values.output or OUTPUTS.get(mode, '')),
     'image': _folder(values.image),
     'intensity': [float(word) for word in values.intensity],
@@ -149,6 +154,8 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_integer('port', 7860, 'of the page', 1024, 65535, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)
+  flags.DEFINE_integer('pairs', 30, 'that a rater sees', 1, 1000, flag_values=values)
+  flags.DEFINE_list('votes', [], 'files of raters', flag_values=values)
   flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, or auto', flag_values=values)
   flags.DEFINE_integer('processes', None, 'of this run', lower_bound=1, flag_values=values)
   flags.DEFINE_integer('process', None, 'which is this', lower_bound=0, flag_values=values)
@@ -207,7 +214,11 @@ def _check_uses(values: flags.FlagValues, named: str | None) -> None:
   """Every flag that was typed is used, and none that the mode needs is missing."""
   mode = values.mode
   if (needed := NEEDED.get(mode)) and not values[needed].value:
-    example = {'image': 'a photograph with a face', 'workdirs': 'runs, as --workdirs runs/a,runs/b'}
+    example = {
+      'image': 'a photograph with a face',
+      'workdirs': 'runs, as --workdirs runs/a,runs/b',
+      'votes': 'what raters sent back, as --votes votes-1.json,votes-2.json',
+    }
     raise UserError(f'--mode {mode}: --{needed} is missing: give {example[needed]}')
   uses = {'mode', *MODES[mode]}
   uses |= set(PROCESSES) if 'processes' in uses else set()
@@ -216,8 +227,8 @@ def _check_uses(values: flags.FlagValues, named: str | None) -> None:
       continue
     reason = 'runs in one process' if name in PROCESSES else 'does not use it'
     raise UserError(f'--{name}: --mode {mode} {reason}')
-  if mode == 'compare' and named is not None:
-    raise UserError('--config: --mode compare does not use it: workdirs know their own')
+  if mode in ('compare', 'study', 'tally') and named is not None:
+    raise UserError(f'--config: --mode {mode} does not use it: workdirs know their own')
 
 
 def _options(file: str, system: str, flat: dict[str, Any], argument: str) -> list[str]:

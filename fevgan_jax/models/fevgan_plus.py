@@ -154,4 +154,5 @@ RECIPE = dataclasses.replace(
   options={},
   moves_pixels=True,
   paper={},
+  preferred={},
 )

@@ -2,22 +2,20 @@
 
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.parse
 
+import browser
 import pytest
 import skimage.data
 from PIL import Image
 
 from fevgan_jax.runtime import media
 
-BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
 pytest.importorskip('gradio', reason='the page is an extra of the package: .[demo]')
-playwright = pytest.importorskip('playwright.sync_api', reason='it drives the browser: .[test]')
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -46,17 +44,13 @@ def served(tmp_path):
 @pytest.fixture
 def page(served):
   """The page, 390 pixels wide as on a phone, and every host that it asks for anything."""
-  with playwright.sync_playwright() as driver:
-    browser = driver.chromium.launch(executable_path=BROWSER, args=['--no-sandbox'])
-    tab, hosts = browser.new_page(viewport={'width': 390, 'height': 844}), set()
+  with browser.opened(viewport={'width': 390, 'height': 844}) as tab:
+    hosts = set()
     tab.on('request', lambda request: hosts.add(urllib.parse.urlsplit(request.url).hostname))
-    tab.set_default_timeout(60_000)
     tab.goto(served[1])
     yield tab, hosts
-    browser.close()
 
 
-@pytest.mark.skipif(not BROWSER, reason='no Chromium is installed: apt-get install chromium')
 def test_a_photograph_an_expression_a_clip(served, page, tmp_path):
   tab, hosts = page
   button = lambda name: tab.get_by_role('button', name=name)  # noqa: E731

@@ -55,6 +55,8 @@ class Recipe:
       inference/photograph.py.
     paper: what FEV-GAN's paper reports, PSNR, SSIM, ACD and ACD-I, by data set and by what the
       config leaves out.
+    preferred: by the raters of FEV-GAN's paper (Table 2), the share that preferred this system, by
+      the other one.
   """
 
   title: str
@@ -73,6 +75,7 @@ class Recipe:
   paper: Mapping[str, Mapping[tuple[str, ...], tuple[float, float, float, float]]] = (
     dataclasses.field(default_factory=dict)
   )
+  preferred: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
   @property
   def wanted(self) -> tuple[str, ...]:
