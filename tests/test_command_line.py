@@ -125,6 +125,9 @@ def test_every_mode_gives_its_function_what_it_takes():
   words = {
     'generate': ('--image', 'x.png', '--intensity', '0.5,1'),
     'compare': ('--workdirs', 'a,b'),
+    'study': ('--workdirs', 'a,b', '--pairs', '10'),
+    'tally': ('--votes', 'a.json'),
+    'demo': ('--port', '8000'),
   }
   functions = main.modes()
   assert set(functions) == set(command_line.MODES)
@@ -157,7 +160,7 @@ MISTAKES = {
   ('--config.nothing=1',): '--config.nothing: fevgan_plus has no such key',
   ('--config.model.widht=1',): 'did you mean model.width',
   ('--config.batch_size=many',): 'batch_size=many',
-  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|compare|generate|benchmark>',
+  ('--mode', 'trian'): 'should be one of <train|prepare|evaluate|compare|generate|study|',
   ('--epochs=3',): "Unknown command line flag 'epochs'",
   ('train',): "'train': expected only flags",
   ('--mode', 'generate'): '--image is missing',
