@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import config_flags
 
-from fevgan_jax.faces.labels import EXPRESSIONS
+from fevgan_jax.faces import labels
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.errors import UserError
 
@@ -19,8 +19,8 @@ MODES = {
   'evaluate': ('workdir', 'overrides'),
   'compare': ('workdirs', 'output', 'overrides'),
   'generate': (
-    'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'output', 'workdir',
-    'system', 'overrides',
+    'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'curve', 'frames',
+    'output', 'workdir', 'system', 'overrides',
   ),
   'study': ('workdirs', 'pairs', 'output', 'overrides'),
   'tally': ('votes', 'output'),
@@ -75,6 +75,8 @@ def parse(argv: list[str]) -> Command:
     raise UserError(f"'{rest[1]}': expected only flags, such as --mode train")
   _check_counts(values.config)
   _check_uses(values, named)
+  if values.expression != 'all':
+    labels.parts(values.expression)
 
   mode, system = values.mode, argument.partition(',')[0]
   flat = flatten(values.config)
@@ -100,6 +102,8 @@ def parse(argv: list[str]) -> Command:
     'frame': values.frame or '',
     'loop': values.loop,
     'largest': values.largest,
+    'curve': _numbers(values.curve),
+    'frames': values.frames,
     'port': values.port,
   }
   given |= {'system': system} if system else {}
@@ -143,9 +147,11 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_enum('mode', 'train', [*MODES], 'what to do', flag_values=values)
   flags.DEFINE_string('workdir', '', 'folder of the run', flag_values=values)
   flags.DEFINE_string('image', '', 'a photograph with a face', flag_values=values)
-  flags.DEFINE_enum(
-    'expression', 'all', [*EXPRESSIONS, 'all'], 'the expression to show', flag_values=values
+  flags.DEFINE_string(
+    'expression', 'all', 'or a mixture, as fear:0.5,anger:0.5', flag_values=values
   )
+  flags.DEFINE_string('curve', '', 'as 0,1,0, or a file of such numbers', flag_values=values)
+  flags.DEFINE_integer('frames', None, 'of a clip', 2, 3000, flag_values=values)
   flags.DEFINE_list('intensity', ['1'], 'how strongly', flag_values=values)
   flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
   flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
@@ -167,6 +173,18 @@ def _define(argv: list[str]) -> flags.FlagValues:
   )
   flags.register_multi_flags_validator(PROCESSES, _check_processes, flag_values=values)
   return values
+
+
+def _numbers(words: str) -> list[float]:
+  """Numbers between commas, or in a file, one in a line or several."""
+  if not words:
+    return []
+  try:
+    file = pathlib.Path(words).expanduser()
+    text = file.read_text() if file.is_file() else words
+    return [float(word) for word in re.split(r'[,;\s]+', text.strip())]
+  except (OSError, ValueError) as error:
+    raise UserError(f"--curve: '{words}', expected numbers as 0,1,0, or a file of them") from error
 
 
 def _are_different_numbers(words: list[str]) -> bool:

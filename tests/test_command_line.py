@@ -93,6 +93,10 @@ def test_what_is_shown_of_a_photograph_is_chosen(tmp_path):
   assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('', False, None)
   arguments = parse(*words, '--frame', 'whole', '--loop', '--largest=512').arguments
   assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('whole', True, 512)
+  assert parse(*words, '--curve', '0,1,.5').arguments['curve'] == [0, 1, 0.5]
+  (tmp_path / 'curve.csv').write_text('0\n0.5\n1\n')
+  curve = parse(*words, '--curve', str(tmp_path / 'curve.csv'), '--frames', '64').arguments
+  assert (curve['curve'], curve['frames']) == ([0, 0.5, 1], 64)
   with pytest.raises(UserError, match='should be one of <crop|face|whole>'):
     parse(*words, '--frame', 'head')
   with pytest.raises(UserError, match='--frame: --mode train does not use it'):
@@ -155,7 +159,15 @@ MISTAKES = {
   ('--intensity', '0.5'): '--intensity: --mode train does not use it',
   ('--mode', 'evaluate', '--image', 'x'): '--image: --mode evaluate does not use it',
   ('--mode', 'compare', '--workdirs', 'a', '--config', 'configs/mug.py'): 'workdirs know their own',
-  ('--mode', 'generate', '--image', 'x', '--expression', 'joy'): 'should be one of <anger|disgust',
+  (
+    '--mode',
+    'generate',
+    '--image',
+    'x',
+    '--expression',
+    'joy',
+  ): "'joy', expected one of anger, dis",
+  ('--mode', 'generate', '--image', 'x', '--curve', '0,up'): "--curve: '0,up', expected numbers as",
   ('--config.optimizer.learning_rat=1',): 'did you mean optimizer.learning_rate',
   ('--config.nothing=1',): '--config.nothing: fevgan_plus has no such key',
   ('--config.model.widht=1',): 'did you mean model.width',

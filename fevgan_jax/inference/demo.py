@@ -8,10 +8,11 @@ import collections
 import functools
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -115,25 +116,27 @@ class Studio:
     self._answers: collections.deque[pathlib.Path] = collections.deque()
     self.icons = self._icons()
 
-  def clip(self, name: str, picture: str, intensity: float, frame: str) -> tuple[str, str]:
-    """An expression, or ALL of them side by side: an MP4 and a GIF file.
+  def clip(
+    self, name: str, picture: str, intensity: float, frame: str, curve: str, frames: int
+  ) -> tuple[str, str]:
+    """An expression or a mixture, or ALL expressions side by side: an MP4 and a GIF file.
 
     Raises:
-      UserError: the photograph does not serve.
+      UserError: the photograph does not serve, or what was typed is no mixture or curve.
     """
-    if name != ALL:
-      (clip,) = self._clips(picture, [name], intensity, frame, LARGEST)
-      return self._written(name, clip)
-    clips = self._clips(picture, EXPRESSIONS, intensity, frame, LARGEST // 3)
-    return self._written(name, rearrange(clips, '(r c) t h w rgb -> t (r h) (c w) rgb', c=3))
-
-  def _clips(
-    self, picture: str, names: Sequence[str], intensity: float, frame: str, largest: int
-  ) -> np.ndarray:
+    try:
+      pace = {'curve': [float(word) for word in curve.split(',')], 'frames': int(frames)}
+    except ValueError:
+      raise UserError(f"Curve: '{curve}', expected numbers from 0 to 1, as 0,1,0") from None
+    names, largest = ([name], LARGEST) if name != ALL else (EXPRESSIONS, LARGEST // 3)
     intensity = intensity if self.graded else 1.0
     if frame == 'crop':
-      return self.model(picture, names, intensity)
-    return self.model.animate(picture, names, intensity, frame=frame, largest=largest)
+      clips = self.model(picture, names, intensity)
+    else:
+      clips = self.model.animate(picture, names, intensity, frame=frame, largest=largest, **pace)
+    if name == ALL:
+      clips = rearrange(clips, '(r c) t h w rgb -> 1 t (r h) (c w) rgb', c=3)
+    return self._written(re.sub('[ :,]', '-', name), clips[0])
 
   def _icons(self) -> dict[str, str]:
     """A picture of each expression: the apex, of the first rendered face."""
@@ -193,6 +196,12 @@ def page(gradio, studio: Studio):
             for name in names:
               buttons[name] = gradio.Button(name, icon=studio.icons[name], min_width=90)
         buttons[ALL] = gradio.Button('all six')
+        with gradio.Accordion('Mixtures and pace', open=False, visible=studio.graded):
+          mixture = gradio.Textbox(
+            'happiness:0.6,surprise:0.5', label='Mixture', submit_btn='Animate'
+          )
+          curve = gradio.Textbox('0,1', label='Curve: 0 is neutral, 1 the apex; 0,1,0 goes back')
+          frames = gradio.Slider(2, 250, 32, step=1, label='Frames, 25 in a second')
       with gradio.Column():
         clip = gradio.Video(label='Clip', autoplay=True, loop=True, interactive=False, height=480)
         with gradio.Row():
@@ -201,10 +210,11 @@ def page(gradio, studio: Studio):
 
     # One at a time: a clip takes every core. Who comes later waits in a queue.
     event = {'concurrency_limit': 1, 'concurrency_id': 'clips', 'scroll_to_output': True}
-    how, files = [picture, intensity, frame], [clip, mp4, gif]
+    how, files = [picture, intensity, frame, curve, frames], [clip, mp4, gif]
     for name, button in buttons.items():
       shown = button.click(lambda name=name: name, None, asked)
       shown.then(functools.partial(answer, name), how, files, api_name=name, **event)
+    mixture.submit(lambda name: name, mixture, asked).then(answer, [mixture, *how], files, **event)
     for change in (intensity.release, frame.input):
       change(
         lambda name, *rest: answer(name, *rest) if name else (None, None, None),

@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,12 +36,14 @@ def generate(
   frame: str = '',
   loop: bool = False,
   largest: int | None = None,
+  curve: Sequence[float] = (),
+  frames: int | None = None,
 ) -> list[pathlib.Path]:
   """Animates the face of a photograph.
 
   Args:
     image: a picture with a face, most often a file.
-    expression: one of EXPRESSIONS, or 'all'.
+    expression: one of EXPRESSIONS, a mixture of them, see `Model`, or 'all'.
     output: folder for input.png, NAME.mp4, NAME.gif and NAME.png of each clip, and, of several
       clips, all.png, a sheet, and all.gif. NAME is the expression, and the intensity behind it if
       there are several.
@@ -55,6 +58,8 @@ def generate(
     loop: clips go back to the neutral face.
     largest: a longer side of the photograph that is shown is reduced to so many pixels, of GIFs and
       sheets to fewer; `photograph.LARGEST` if None.
+    curve: how far the expression has come, see `Model.animate`; from neutral to the apex if empty.
+    frames: of a clip; as many as the network makes if None.
 
   Returns:
     The files written.
@@ -67,15 +72,16 @@ def generate(
   moves = models.recipe(model.generator.config.system).moves_pixels
   frame = frame or ('face' if moves else 'crop')
   if frame == 'crop':
-    if largest is not None:
-      raise UserError(
-        '--largest: a crop has the size of the networks: it is for --frame face or whole'
-      )
+    for flag, value in (('largest', largest), ('curve', curve or None), ('frames', frames)):
+      if value is not None:
+        raise UserError(
+          f'--{flag}: a crop is as the networks make it: it is for --frame face or whole'
+        )
     face = model.crop(image)
     table = model(face, expressions, intensity, seed=seed, cropped=True)
   else:
-    limit = largest or photograph.LARGEST
-    table = model.animate(image, expressions, intensity, frame=frame, largest=limit)
+    limit, pace = largest or photograph.LARGEST, {'curve': curve or (0, 1), 'frames': frames}
+    table = model.animate(image, expressions, intensity, frame=frame, largest=limit, **pace)
     face = table[0, 0, 0]
 
   def played(clip: np.ndarray) -> np.ndarray:
@@ -91,7 +97,9 @@ def generate(
   inputs = media.fit(face[None], SHEET_SIDE).repeat(len(clips), 0)
 
   def write(name: str, clip: np.ndarray, small: np.ndarray) -> list[pathlib.Path]:
-    mp4, gif, png = (output / f'{name.replace(" ", "-")}.{kind}' for kind in ('mp4', 'gif', 'png'))
+    mp4, gif, png = (
+      output / f'{re.sub("[ :,]", "-", name)}.{kind}' for kind in ('mp4', 'gif', 'png')
+    )
     media.write_mp4(mp4, played(clip), comment=SYNTHETIC)
     media.write_gif(gif, played(media.fit(clip, GIF_SIDE)), comment=SYNTHETIC)
     media.write_png(png, media.sheet(small[None], [name], inputs=inputs[:1]), comment=SYNTHETIC)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fevgan_jax import models
 from fevgan_jax.faces import crop, detect
-from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
+from fevgan_jax.faces.labels import MAX_INTENSITY, parts
 from fevgan_jax.inference import photograph
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime import media
@@ -48,7 +48,7 @@ class Model:
 
     Args:
       picture: a file, a PIL picture or uint8 [height, width, 3].
-      expression: one of EXPRESSIONS, or several.
+      expression: one of EXPRESSIONS, or a mixture, 'happiness:0.6,surprise:0.5'; or several.
       intensity: from 0, the still face, to MAX_INTENSITY, or several; 1 is usual.
       seed: of the noise, for a system that draws any.
       cropped: the picture is a crop already, as `crop` and the data sets have it.
@@ -76,15 +76,20 @@ class Model:
     *,
     frame: str = 'face',
     largest: int = photograph.LARGEST,
+    curve: Sequence[float] = (0, 1),
+    frames: int | None = None,
   ) -> np.ndarray:
     """The photograph itself, moving, at its own size.
 
     Args:
       picture: a file, a PIL picture or uint8 [height, width, 3].
-      expression: one of EXPRESSIONS, or several.
+      expression: one of EXPRESSIONS, or a mixture, 'happiness:0.6,surprise:0.5'; or several.
       intensity: from 0, the still face, to MAX_INTENSITY, or several; 1 is usual.
       frame: 'face', the face with a margin, or 'whole'.
       largest: a longer side is reduced to so many pixels.
+      curve: how far the expression has come, from 0 (neutral) to 1 (its apex), at equal distances
+        in time: (0, 1, 0) goes there and back.
+      frames: of the clip; as many as the network makes if None.
 
     Returns:
       uint8 [time, height, width, 3]; of several expressions or intensities as `__call__`.
@@ -96,6 +101,10 @@ class Model:
       raise UserError(f"frame: '{frame}', expected face or whole")
     self._check_moves_pixels()
     self._check(expression, intensity)
+    if len(curve) < 2 or not all(0 <= x <= 1 for x in curve):
+      raise UserError('curve: expected two numbers or more from 0 (neutral) to 1 (the apex)')
+    if frames is not None and frames < 2:
+      raise UserError(f'frames: {frames}, expected at least 2')
     image = media.pixels(picture)
     points = detect.checked(image, self.generator.clip_shape[1], name=media.name_of(picture))
     face = crop.crop(image, points, self.generator.clip_shape[1])
@@ -107,11 +116,11 @@ class Model:
     extras['mask'] = np.minimum(extras['mask'] / most, 1)
     mover = photograph.Mover(shown, face.shape[0])
     motions = [photograph.Motion(*x) for x in zip(*(extras[k] for k in photograph.Motion._fields))]
+    frames = frames or self.generator.clip_shape[0]
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
-    time, size = len(motions[0].mask), shown.pixels[shown.view].shape
-    clips = np.empty((len(motions), time, *size), np.uint8)
+    clips = np.empty((len(motions), frames, *shown.pixels[shown.view].shape), np.uint8)
     for clip, motion in zip(clips, motions):
-      clip[:] = mover.animate(motion)
+      clip[:] = mover.animate(motion.along(curve, frames))
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _check_moves_pixels(self) -> None:
@@ -134,20 +143,28 @@ class Model:
     if face.shape != self.generator.clip_shape[1:]:
       raise UserError(f'picture: a crop of {face.shape}, expected {self.generator.clip_shape[1:]}')
     cases = list(itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity)))
-    labels = np.array([EXPRESSIONS.index(name) for name, _ in cases])
-    amounts = np.array([amount for _, amount in cases], np.float32)
+    mixtures = np.stack([parts(name) for name, _ in cases])
+    sums = mixtures.sum(-1)  # a mixture says how strong it is, too
+    amounts = np.array([amount for _, amount in cases], np.float32) * sums
+    labels = mixtures / np.maximum(sums, 1e-6)[:, None]
+    if (labels.max(-1) == 1).all():  # one each, of which every system has a number
+      labels = labels.argmax(-1)
     return np.stack([face] * len(cases)), labels, jax.random.key(seed), amounts
 
   def _check(self, expression: str | Sequence[str], intensity: float | Sequence[float]) -> None:
-    intensities = np.atleast_1d(intensity)
-    for name in np.atleast_1d(expression):
-      if name not in EXPRESSIONS:
-        raise UserError(f"expression: '{name}', expected one of {', '.join(EXPRESSIONS)}")
+    intensities, names = np.atleast_1d(intensity), np.atleast_1d(expression)
     for amount in intensities:
       if not 0 <= amount <= MAX_INTENSITY:
         raise UserError(f'intensity: {amount:g}, expected 0 (still) to {MAX_INTENSITY}')
-    if not self.generator.graded and {*map(float, intensities)} != {1.0}:
+    for name in names:
+      if (most := parts(name).sum() * max(intensities)) > MAX_INTENSITY + 1e-6:
+        raise UserError(
+          f"expression: '{name}' adds up to {most:g}, expected {MAX_INTENSITY} at most"
+        )
+    mixed = any(':' in name for name in names)
+    if not self.generator.graded and (mixed or {*map(float, intensities)} != {1.0}):
       graded = [name for name in models.names() if 'intensity' in models.recipe(name).conditions]
       raise UserError(
-        f'intensity: {self.generator.config.system} does not use it, as {", ".join(graded)} would'
+        f'{"expression: mixtures" if mixed else "intensity"}: {self.generator.config.system} does '
+        f'not use {"them" if mixed else "it"}, as {", ".join(graded)} would'
       )

@@ -10,6 +10,7 @@ Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -51,6 +52,16 @@ class Motion(NamedTuple):
   shading: np.ndarray
   mask: np.ndarray
   color: np.ndarray
+
+  def along(self, curve: Sequence[float], frames: int) -> 'Motion':
+    """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
+    last one, over so many frames; `curve` has values at equal distances."""
+    ends = np.linspace(0, 1, frames), np.linspace(0, 1, len(curve))
+    place = np.interp(*ends, curve) * (len(self.mask) - 1)
+    before = np.floor(place).astype(int)
+    after = np.minimum(before + 1, len(self.mask) - 1)
+    part = (place - before).astype(np.float32).reshape(-1, 1, 1, 1)
+    return Motion(*(x[before] * (1 - part) + x[after] * part for x in self))
 
 
 @dataclasses.dataclass(frozen=True)

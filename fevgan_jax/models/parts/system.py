@@ -193,8 +193,9 @@ class System:
     return Example(video, label, self.encode(frozen, video[:, 0]), Truth.of(batch))
 
   def condition(self, labels: Array, intensity: Array | float) -> Array:
-    """Labels int [batch] and intensities, [batch] or one for all -> [batch, 6]."""
-    label = jax.nn.one_hot(labels, NUM_LABELS)
+    """Labels, int [batch] or mixtures of them, float [batch, 6], and intensities, [batch] or one
+    for all -> [batch, 6]."""
+    label = labels if labels.ndim == 2 else jax.nn.one_hot(labels, NUM_LABELS)
     return jnp.expand_dims(intensity, -1) * label if self.graded else label
 
   def generated(
@@ -212,7 +213,7 @@ class System:
       variables: the generator's {'params', 'batch_stats'}.
       frozen: parameters of the face network, or None.
       images: uint8 [batch, height, width, 3].
-      labels: int [batch].
+      labels: int [batch], or mixtures of them, float [batch, 6].
       rng: key for a generator that draws noise.
       intensity: [batch] or one for all; only a graded system's clips depend on it.
     """
