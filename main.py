@@ -5,8 +5,8 @@
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
     python main.py --mode demo
 
-Modes: train (the default), prepare, evaluate, compare, study, tally, generate, demo, benchmark: see
-configs/README.md.
+Modes: train (the default), prepare, evaluate, compare, study, tally, generate, demo, export,
+benchmark: see configs/README.md.
 """
 
 import sys
@@ -16,7 +16,7 @@ def modes() -> dict:
   """The function of each mode."""
   from fevgan_jax.data import datasets
   from fevgan_jax.evaluation import compare, evaluate, study
-  from fevgan_jax.inference import demo, generate
+  from fevgan_jax.inference import demo, export, generate
   from fevgan_jax.training import benchmark, train
 
   return {
@@ -28,6 +28,7 @@ def modes() -> dict:
     'tally': study.tally,
     'generate': generate.generate,
     'demo': demo.demo,
+    'export': export.export,
     'benchmark': benchmark.benchmark,
   }
 

@@ -25,11 +25,20 @@ MODES = {
   'study': ('workdirs', 'pairs', 'output', 'overrides'),
   'tally': ('votes', 'output'),
   'demo': ('port', 'workdir', 'system', 'overrides'),
+  'export': ('format', 'output', 'workdir', 'system', 'overrides'),
   'benchmark': ('config', 'processes'),
 }  # fmt: skip
 NEEDED = {'generate': 'image', 'compare': 'workdirs', 'study': 'workdirs', 'tally': 'votes'}
 # Folders, if none is named.
-OUTPUTS = {'generate': 'generated', 'compare': 'comparison', 'study': 'study', 'tally': 'study'}
+OUTPUTS = {
+  'generate': 'generated',
+  'compare': 'comparison',
+  'study': 'study',
+  'tally': 'study',
+  'export': 'export',
+}
+WITH_WEIGHTS = ('generate', 'demo', 'export')  # use the project's, if no workdir is named
+FORMATS = ('safetensors', 'stablehlo')
 PROCESSES = ('coordinator', 'processes', 'process')
 COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 DEFAULT = pathlib.Path(__file__).parents[1] / 'configs' / 'synthetic_faces.py'
@@ -90,7 +99,7 @@ def parse(argv: list[str]) -> Command:
   given = {
     'config': values.config,
     'overrides': overrides,
-    'workdir': workdir if values.workdir or mode not in ('generate', 'demo') else None,
+    'workdir': workdir if values.workdir or mode not in WITH_WEIGHTS else None,
     'workdirs': [_folder(folder) for folder in values.workdirs],
     'pairs': values.pairs,
     'votes': [_folder(file) for file in values.votes],
@@ -105,6 +114,7 @@ def parse(argv: list[str]) -> Command:
     'curve': _numbers(values.curve),
     'frames': values.frames,
     'port': values.port,
+    'format': values.format,
   }
   given |= {'system': system} if system else {}
   if mode == 'train' and not values.process:
@@ -157,6 +167,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
   flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
   flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
+  flags.DEFINE_enum('format', 'safetensors', FORMATS, 'of what is exported', flag_values=values)
   flags.DEFINE_integer('port', 7860, 'of the page', 1024, 65535, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)

@@ -132,6 +132,7 @@ def test_every_mode_gives_its_function_what_it_takes():
     'study': ('--workdirs', 'a,b', '--pairs', '10'),
     'tally': ('--votes', 'a.json'),
     'demo': ('--port', '8000'),
+    'export': ('--format', 'stablehlo'),
   }
   functions = main.modes()
   assert set(functions) == set(command_line.MODES)

@@ -32,6 +32,7 @@ Generate = Callable[..., np.ndarray]
 # The same -> what the generator itself returns, float
 GenerateAll = Callable[..., Generated]
 WEIGHTS = pathlib.Path(__file__).parents[1] / 'weights'
+WEIGHTS_FILE = 'model.safetensors'  # of a folder that `export` wrote
 BEST = 'fevgan_plus'  # whose weights animate a photograph where nobody says otherwise
 
 
@@ -43,6 +44,7 @@ class TrainedGenerator:
     config: what it was trained with, but for what was overridden.
     step: of its training; None for the weights that come with the project.
     clip_shape: (time, height, width, 3) of what it generates.
+    variables: the generator's {'params', 'batch_stats'}.
     generate_all: clips of images and labels, and all that the generator says of them. Compiled
       once per number of images.
     graded: whether it uses the intensity.
@@ -51,12 +53,17 @@ class TrainedGenerator:
   config: ml_collections.ConfigDict
   step: int | None
   clip_shape: tuple[int, int, int, int]
+  variables: dict
   generate_all: GenerateAll
   graded: bool
 
   def generate(self, *args, **options) -> np.ndarray:
     """The clips alone: uint8 [batch, time, height, width, 3]."""
-    return np.asarray(to_uint8(self.generate_all(*args, **options).video))
+    return np.asarray(self.generate_traced(*args, **options))
+
+  def generate_traced(self, *args, **options) -> jax.Array:
+    """The same, as a part of a larger program."""
+    return to_uint8(self.generate_all(*args, **options).video)
 
 
 def load(
@@ -68,7 +75,7 @@ def load(
   """The generator of a run's newest checkpoint, or, without a run, the project's of a system.
 
   Args:
-    workdir: of the run, or None.
+    workdir: of the run, or a folder that `export` wrote, or None.
     overrides: values of the config's keys, 'dataset.config' and so on, other than in training.
     system: whose weights; only read without a workdir.
 
@@ -76,7 +83,9 @@ def load(
     UserError: no checkpoint; no weights of this system come with the project; an override that
       `restored_config` refuses; or the face network's weight file is missing.
   """
-  if workdir is None:
+  if workdir is not None and (workdir / WEIGHTS_FILE).exists():
+    (variables, saved), step = read(workdir / WEIGHTS_FILE), None
+  elif workdir is None:
     path = shipped(system)
     if not path.exists():
       raise UserError(
@@ -93,7 +102,7 @@ def load(
   # An accelerator would be sent NumPy's arrays again at every call.
   variables, frozen = jax.device_put((variables, frozen))
   generate_all = functools.partial(jax.jit(built.generated), variables, frozen)
-  return TrainedGenerator(config, step, shape, generate_all, built.graded)
+  return TrainedGenerator(config, step, shape, variables, generate_all, built.graded)
 
 
 def restored_config(

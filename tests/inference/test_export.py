@@ -1,0 +1,71 @@
+"""Exported generators make the same clips, without this code where that is promised."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import skimage.data
+
+import fevgan_jax
+from fevgan_jax.inference import export
+
+
+@pytest.fixture(scope='module')
+def model():
+  return fevgan_jax.load()
+
+
+@pytest.fixture(scope='module')
+def face(model) -> np.ndarray:
+  return model.crop(skimage.data.astronaut())
+
+
+def test_safetensors_are_read_by_load(model, face, tmp_path):
+  files = export.export('safetensors', tmp_path / 'mine')
+  assert [file.name for file in files] == ['model.safetensors', 'config.json', 'README.md']
+  config = json.loads(files[1].read_text())
+  assert config == model.generator.config.to_dict()
+  assert files[2].read_text().startswith('---\nlicense: apache-2.0\n')
+  again = fevgan_jax.load(tmp_path / 'mine')
+  clips = [one(face, 'fear', 0.7, cropped=True) for one in (model, again)]
+  np.testing.assert_array_equal(*clips)
+
+
+PROGRAM = """
+import sys
+import jax, numpy as np
+from jax import export
+
+_, program, inputs, output = sys.argv
+call = export.deserialize(bytearray(open(program, 'rb').read())).call
+np.save(output, call(*np.load(inputs).values()))
+assert not {'flax', 'fevgan_jax', 'optax', 'dlib'} & {*sys.modules}
+"""
+
+
+def test_a_program_that_needs_only_jax(model, face, tmp_path):
+  pytest.importorskip('flatbuffers', reason='JAX writes programs with it: .[export]')
+  program, description = export.export('stablehlo', tmp_path)
+  described = json.loads(description.read_text())
+  assert described['platforms'] == ['cpu', 'cuda', 'tpu']
+  assert described['output']['clip']['shape'] == '(batch, 32, 64, 64, 3)'
+  labels, intensities = [0, 3, 5], np.float32([1.0, 0.4, 1.2])
+  inputs = {
+    'picture': np.stack([face, face[:, ::-1], face]),
+    'condition': np.eye(6, dtype=np.float32)[labels],
+    'intensity': intensities,
+  }
+  assert [*described['inputs']] == [*inputs]
+  np.savez(tmp_path / 'inputs.npz', **inputs)
+  command = [sys.executable, '-c', PROGRAM, program, tmp_path / 'inputs.npz', tmp_path / 'out.npy']
+  subprocess.run(command, check=True, cwd=tmp_path)
+  clips = np.load(tmp_path / 'out.npy').astype(int)
+  expected = model.generator.generate(
+    inputs['picture'], np.array(labels), jax.random.key(0), intensities
+  )
+  assert clips.shape == (3, 32, 64, 64, 3)
+  # Within one grey level, but for single pixels where the compiler rounds to another one.
+  assert np.abs(clips - expected).max() <= 1
