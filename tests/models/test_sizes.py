@@ -117,7 +117,7 @@ def test_a_photograph_is_cropped_as_large_as_what_was_trained_on(large, tmp_path
     checkpoints.save(fresh, {'next_index': 0}, large.to_dict())
   media.write_png(tmp_path / 'astronaut.png', skimage.data.astronaut())
   where = str(tmp_path / 'astronaut.png'), 'fear', tmp_path / 'out'
-  with pytest.raises(UserError, match='--largest: a crop has the size of the networks'):
+  with pytest.raises(UserError, match='--largest: a crop is as the networks make it'):
     generate.generate(*where, workdir=tmp_path, frame='crop', largest=512)
   files = generate.generate(*where, workdir=tmp_path, intensity=[0.0], frame='crop')
   face = media.read_image(files[0])

