@@ -83,10 +83,9 @@ def export(
 
 def weights(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[pathlib.Path]:
   """model.safetensors, in half precision, config.json and README.md."""
-  config = generator.config
+  config, plain = generator.config, trained.portable(generator.config.to_dict())
   path = output / trained.WEIGHTS_FILE
-  trained.write(path, jax.device_get(generator.variables), config.to_dict())
-  _, plain = trained.read(path)
+  trained.write(path, jax.device_get(generator.variables), plain)
   frames, side = generator.clip_shape[:2]
   card = CARD.format(
     title=models.title(config),

@@ -173,15 +173,19 @@ def has_weights(system: str) -> bool:
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
-  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config without the
-  places of this machine."""
-  settings = flatten(config)
-  settings |= {key: '' for key in checkpoint.PLACES if key in settings}
-  config = flax.traverse_util.unflatten_dict(settings, sep='.')
+  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config, see
+  `portable`."""
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
   arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
   path.parent.mkdir(parents=True, exist_ok=True)
-  safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(config)})
+  safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(portable(config))})
+
+
+def portable(config: dict) -> dict:
+  """A config without the places of this machine."""
+  settings = flatten(config)
+  settings |= {key: '' for key in checkpoint.PLACES if key in settings}
+  return flax.traverse_util.unflatten_dict(settings, sep='.')
 
 
 def read(path: pathlib.Path) -> tuple[dict, dict]:

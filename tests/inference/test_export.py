@@ -7,20 +7,9 @@ import sys
 import jax
 import numpy as np
 import pytest
-import skimage.data
 
 import fevgan_jax
 from fevgan_jax.inference import export
-
-
-@pytest.fixture(scope='module')
-def model():
-  return fevgan_jax.load()
-
-
-@pytest.fixture(scope='module')
-def face(model) -> np.ndarray:
-  return model.crop(skimage.data.astronaut())
 
 
 def test_safetensors_are_read_by_load(model, face, tmp_path):

@@ -13,17 +13,6 @@ from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 
 
-@pytest.fixture(scope='module')
-def model():
-  return fevgan_jax.load()
-
-
-@pytest.fixture(scope='module')
-def face(model) -> np.ndarray:
-  """The crop of a real photograph."""
-  return model.crop(skimage.data.astronaut())
-
-
 def test_importing_it_imports_nothing_heavy():
   code = "import sys, fevgan_jax; assert not {'jax', 'numpy', 'cv2'} & {*sys.modules}"
   subprocess.run([sys.executable, '-c', code], check=True)
