@@ -43,7 +43,7 @@ def rasterize(
     side: of the picture, in pixels.
     keep: bool [side * side], the pixels that are wanted; all of them by default.
   """
-  corners = points.astype(np.float32)[triangles]
+  corners = np.take(points.astype(np.float32), triangles, 0)
   x, y = corners[..., 0], corners[..., 1]
   low_x, high_x = _span(x, side)
   low_y, high_y = _span(y, side)
@@ -67,16 +67,17 @@ def rasterize(
     group = np.flatnonzero((extent > smaller) & (extent <= grid))
     if not len(group):
       continue
-    steps = np.arange(grid, dtype=np.float32)
+    steps = np.arange(grid, dtype=np.float32)[:, None]  # planes are [row, column, triangle]
     second, third = (
-      start[group, None, None]
-      + a[group, None, None] * steps
-      + b[group, None, None] * steps[:, None]
+      (start[group] + a[group] * steps) + (b[group] * steps)[:, None]
       for start, (a, b) in zip(starts, slopes)
     )
-    inside = np.minimum(np.minimum(second, third), 1 - second - third) >= -TOLERANCE
-    hit = np.flatnonzero(inside)
-    which, cell = np.divmod(hit, grid * grid)
+    least = 1 - second
+    least -= third
+    for weight in (second, third):
+      np.minimum(least, weight, out=least)
+    hit = np.flatnonzero(least >= -TOLERANCE)
+    cell, which = np.divmod(hit, len(group))
     row, column = np.divmod(cell, grid)
     which = group[which]
     row, column = row + low_y[which], column + low_x[which]
@@ -91,8 +92,8 @@ def rasterize(
     return Fragments(none, none, np.zeros((0, 3), np.float32), np.zeros(0, np.float32))
   pixel, which, second, third = (np.concatenate(part) for part in zip(*fragments))
 
-  z = depth.astype(np.float32)[triangles[drawn]]
-  z = z[which, 0] * (1 - second - third) + z[which, 1] * second + z[which, 2] * third
+  z = [np.take(corner, which) for corner in depth.astype(np.float32)[triangles[drawn]].T]
+  z = z[0] * (1 - second - third) + z[1] * second + z[2] * third
   pixel, front = _nearest(pixel, z, side)
   second, third = second[front], third[front]
   weights = np.stack([1 - second - third, second, third], 1)

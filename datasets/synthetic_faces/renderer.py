@@ -8,6 +8,7 @@ import functools
 import time
 
 import numpy as np
+from scipy import sparse
 
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.labels import EXPRESSIONS
@@ -139,7 +140,8 @@ class Frame:
     result = np.empty((len(triangle), 3), np.float32)
     at = np.flatnonzero(part == asset.SKIN)
     albedo, gloss = self.skin_color(triangle[at], weights[at])
-    result[at] = albedo * arriving[at, :3] + gloss * arriving[at, 3:]
+    light = np.take(arriving, at, 0)
+    result[at] = albedo * light[:, :3] + gloss * light[:, 3:]
     socket = SOCKET_TINT * to_linear(self.who.look.skin)
     for inner, color in {**COLORS, asset.EYE_SOCKET: socket}.items():
       at = np.flatnonzero(part == inner)
@@ -172,14 +174,16 @@ class Frame:
 
   def skin_color(self, triangle: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Albedo [n, 3] and gloss [n, 1]: the painted skin, darker where the expression folds it."""
-    place = np.einsum('nk,nkc->nc', weights, self.head.texels[triangle]).astype(np.int32)
+    texels = np.take(self.head.texels, triangle, 0)
+    place = np.einsum('nk,nkc->nc', weights, texels).astype(np.int32)
     rows, columns = asset.TEXTURE_SHAPE
     texel = np.clip(place[:, 1], 0, rows - 1) * columns + np.clip(place[:, 0], 0, columns - 1)
     skin = self.who.skin
     depth = (wrinkling(self.units) * skin.folding).astype(np.float32)
     folds = canvas().folds.reshape(rows * columns, -1)
-    fold = np.clip(folds[texel] @ depth, 0, 0.8)[:, None]
-    albedo, gloss = skin.albedo.reshape(-1, 3)[texel], skin.gloss.reshape(-1, 1)[texel]
+    fold = np.clip(np.take(folds, texel, 0) @ depth, 0, 0.8)[:, None]
+    albedo = np.take(skin.albedo.reshape(-1, 3), texel, 0)
+    gloss = np.take(skin.gloss.reshape(-1, 1), texel, 0)
     return albedo * (1 - fold * FOLD_TINT), gloss * (1 - fold)
 
   def eye_color(self, place: np.ndarray, arriving: np.ndarray) -> np.ndarray:
@@ -220,11 +224,8 @@ def deform(
 
 def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """Values [vertices, c] between three vertices: corners [n, 3], weights [n, 3] -> [n, c]."""
-  return (
-    weights[:, :1] * values[corners[:, 0]]
-    + weights[:, 1:2] * values[corners[:, 1]]
-    + weights[:, 2:] * values[corners[:, 2]]
-  )
+  rows, shape = np.arange(0, corners.size + 1, 3), (len(corners), len(values))
+  return sparse.csr_matrix((weights.ravel(), corners.ravel(), rows), shape) @ values
 
 
 def hull_mask(hull: np.ndarray, size: int, samples: int) -> np.ndarray:
