@@ -9,6 +9,7 @@ Modes: train (the default), prepare, evaluate, compare, study, tally, generate, 
 benchmark: see configs/README.md.
 """
 
+import contextlib
 import sys
 
 
@@ -37,19 +38,21 @@ def run(argv: list[str]) -> None:
   """Calls the function of the mode; a training is measured, and what is measured is reported."""
   from fevgan_jax import command_line
   from fevgan_jax.evaluation import evaluate, report
-  from fevgan_jax.runtime import parallel
+  from fevgan_jax.runtime import files, parallel
   from fevgan_jax.training import checkpoint
 
   mode, arguments, processes = command_line.parse(argv)
   if processes:
     parallel.initialize(**processes)
-  if mode == 'train' and parallel.is_main():
-    report.keep_command(arguments['workdir'], argv)
-  modes()[mode](**arguments)
-  if mode in ('train', 'evaluate') and parallel.is_main():
-    if mode == 'train':
-      evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
-    report.write(arguments['workdir'])
+  with contextlib.ExitStack() as alone:
+    if mode == 'train' and parallel.is_main():
+      alone.enter_context(files.held(arguments['workdir'] / '.lock'))
+      report.keep_command(arguments['workdir'], argv)
+    modes()[mode](**arguments)
+    if mode in ('train', 'evaluate') and parallel.is_main():
+      if mode == 'train':
+        evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
+      report.write(arguments['workdir'])
 
 
 def work(argv: list[str]) -> int:

@@ -132,6 +132,8 @@ def _read(values: flags.FlagValues, argv: list[str]) -> list[str]:
     return values(argv)
   except Exception as error:  # absl and a config file raise what they like  # noqa: BLE001
     line = str(error).strip().splitlines()[-1]
+    if isinstance(error, AttributeError) and 'get_config' in line:
+      line = '--config: the file defines no get_config: expected one like configs/mug.py'
     raise UserError(re.sub(r'^([\w.]+Error: |flags? [^:]*: (?=--))', '', line)) from error
 
 

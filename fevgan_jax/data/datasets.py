@@ -2,13 +2,17 @@
 
 import importlib
 import pathlib
+import shutil
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import ml_collections
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces.builder import RecordedFaces
 from fevgan_jax.runtime.errors import REFUSALS, UserError
+from fevgan_jax.runtime.files import held
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'datasets'
 FILE_FORMAT = 'array_record'  # random access, and no TensorFlow
@@ -63,11 +67,17 @@ def builder(config: ml_collections.ConfigDict, *, needed: bool = True) -> tfds.c
       f"config.dataset.config: {name} has no configuration '{config.dataset.config}': "
       f'expected one of {", ".join(known)}'
     )
-  chosen = cls(
-    config=config.dataset.config or None,
-    data_dir=config.dataset.data_dir or None,
-    file_format=FILE_FORMAT,
-  )
+  try:
+    chosen = cls(
+      config=config.dataset.config or None,
+      data_dir=config.dataset.data_dir or None,
+      file_format=FILE_FORMAT,
+    )
+  except Exception as error:  # TFDS reads the description of what is prepared  # noqa: BLE001
+    root = pathlib.Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    raise _damaged(
+      root / name / (config.dataset.config or known[0]) / str(cls.VERSION), error
+    ) from error
   if needed and isinstance(chosen, RecordedFaces) and not chosen.data_path.exists():
     chosen.check_manual_dir(config.dataset.manual_dir)
   return chosen
@@ -83,16 +93,65 @@ def clip_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int, int]:
 
 
 def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
-  """Writes the data set where it is missing, and returns its builder.
+  """Writes the data set where it is missing, and returns its builder. One process at a time
+  prepares: what a killed one has left unfinished is removed.
 
   Raises:
-    UserError: see `builder`; or it cannot be written.
+    UserError: see `builder`; or it cannot be written; or what is there is damaged.
   """
   ready = builder(config)
+  if ready.data_path.exists():
+    if not ready.info.splits:
+      raise _damaged(ready.data_path, 'no dataset_info.json')
+    return ready
+  folder, version = ready.data_path.parent, ready.data_path.name
+  with held(folder / f'.{version}.lock', waits=True):
+    for unfinished in folder.glob(f'incomplete.*_{version}'):
+      shutil.rmtree(unfinished, ignore_errors=True)
+    ready = builder(config)  # another process may have prepared it meanwhile
+    _write(ready, config.dataset.manual_dir)
+  return ready
+
+
+class Clips(Sequence):
+  """A split of prepared clips: their features by name, and one error for all that files can be.
+
+  Raises:
+    UserError: a file of the split is missing or damaged.
+  """
+
+  def __init__(self, ready: tfds.core.DatasetBuilder, split: str):
+    self._folder = ready.data_path
+    self._source = self._reading(lambda: ready.as_data_source(split))
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, i: int) -> dict[str, Any]:
+    return self._reading(lambda: self._source[i])
+
+  def _reading(self, read):
+    try:
+      return read()
+    except IndexError:
+      raise
+    except Exception as error:  # array_record and TFDS raise what they like  # noqa: BLE001
+      raise _damaged(self._folder, error) from error
+
+
+def _damaged(folder: pathlib.Path, reason: object) -> UserError:
+  words = f'{reason}'.strip().splitlines() or [type(reason).__name__]
+  return UserError(
+    f'{folder}: the prepared data are damaged ({words[0][:200]}): delete this folder, and start '
+    'again to prepare them anew'
+  )
+
+
+def _write(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
   tfds.disable_progress_bar()  # builders that take long show their own
   try:
     ready.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=config.dataset.manual_dir or None)
+      download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
     )
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own
@@ -103,4 +162,3 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
       f'{ready.data_path}: cannot be written ({reason}): make room, or name another place with '
       '--config.dataset.data_dir'
     ) from failure
-  return ready

@@ -36,7 +36,7 @@ def compare(
   runs = [read(workdir, overrides or {}) for workdir in workdirs]
   check_comparable(runs)
   runs = distinguish(runs)
-  source = datasets.prepare(runs[0].generator.config).as_data_source('test')
+  source = datasets.Clips(datasets.prepare(runs[0].generator.config), 'test')
   title = tables.headline(runs)
   tabulated = tables.tables(runs)
   drawn = figures.figures(runs, source)

@@ -111,7 +111,7 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
       f'{config.dataset.config} are {shape}: choose another --config.dataset.config'
     )
   builder = datasets.prepare(config)
-  source = builder.as_data_source('test')
+  source = datasets.Clips(builder, 'test')
   evaluated_by = evaluators.of_dataset(builder, network, batch_size)
   measured = measure(generator.generate, source, evaluated_by, batch_size)
   facts, traits = measured.facts, measured.traits

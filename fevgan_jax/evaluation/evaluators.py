@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
+from fevgan_jax.data import datasets
 from fevgan_jax.data.batches import test_batches
 from fevgan_jax.evaluation import expression_classifier
 from fevgan_jax.evaluation.expression_classifier import Classifier
@@ -70,7 +71,7 @@ def of_dataset(
     with path.open('rb') as file, np.load(file) as kept:  # of a damaged file numpy closes nothing
       traits, features = Traits(*(kept[name] for name in Traits._fields)), kept['training_features']
   except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-    train, test = (builder.as_data_source(split) for split in ('train', 'test'))
+    train, test = (datasets.Clips(builder, split) for split in ('train', 'test'))
     traits = traits_of_split(test, network, classifier, batch_size)
     batches = watched_batches(train, batch_size, 'features of the training clips')
     features = np.concatenate([classifier(batch['video'])[1][:n] for _, batch, n in batches])

@@ -21,6 +21,7 @@ import safetensors.numpy
 import tensorflow_datasets as tfds
 from absl import logging
 
+from fevgan_jax.data import datasets
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.runtime.files import replacing
@@ -191,13 +192,15 @@ def save(path: str | os.PathLike, classifier: Classifier) -> None:
     OSError: it cannot be written.
   """
   with replacing(path) as temporary:
-    pathlib.Path(temporary).write_bytes(_to_bytes(classifier.variables))
+    digest = {'sha256': classifier.digest}
+    pathlib.Path(temporary).write_bytes(_to_bytes(classifier.variables, digest))
 
 
-def _to_bytes(variables: Variables) -> bytes:
+def _to_bytes(variables: Variables, metadata: dict[str, str] | None = None) -> bytes:
   """Arrays in the safetensors format, always in the same order."""
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
-  return safetensors.numpy.save({name: np.asarray(array) for name, array in flat.items()})
+  arrays = {name: np.asarray(array) for name, array in flat.items()}
+  return safetensors.numpy.save(arrays, metadata)
 
 
 def load(path: str | os.PathLike) -> Classifier:
@@ -208,7 +211,9 @@ def load(path: str | os.PathLike) -> Classifier:
     ValueError: it is damaged, or holds another network.
   """
   try:
-    flat = safetensors.numpy.load(pathlib.Path(path).read_bytes())
+    with safetensors.safe_open(path, framework='numpy') as file:
+      flat = {name: file.get_tensor(name) for name in file.keys()}
+      digest = (file.metadata() or {}).get('sha256')
   except safetensors.SafetensorError as error:
     raise ValueError(f'{path}: damaged ({error})') from None
   frames = jax.ShapeDtypeStruct([1, FRAMES + 1, crop.SIDE, crop.SIDE, 3], jnp.float32)
@@ -218,7 +223,10 @@ def load(path: str | os.PathLike) -> Classifier:
     name: array.shape for name, array in expected.items()
   }:
     raise ValueError(f'{path}: the arrays of another network')
-  return Classifier(flax.traverse_util.unflatten_dict(flat, sep='/'))
+  classifier = Classifier(flax.traverse_util.unflatten_dict(flat, sep='/'))
+  if classifier.digest != digest:
+    raise ValueError(f'{path}: not the numbers that were saved')
+  return classifier
 
 
 def trained(builder: tfds.core.DatasetBuilder) -> Classifier:
@@ -232,7 +240,7 @@ def trained(builder: tfds.core.DatasetBuilder) -> Classifier:
       return load(path)
     except (OSError, ValueError) as error:
       logging.warning('%s: training the classifier again', error)
-  classifier = train(builder.as_data_source('train'))
+  classifier = train(datasets.Clips(builder, 'train'))
   try:
     save(path, classifier)
   except OSError as error:

@@ -12,6 +12,7 @@ from fevgan_jax.evaluation import page, runs, tables
 from fevgan_jax.inference import trained
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.training import checkpoint
 
 COMMAND = 'command.txt'  # in the workdir: what started the run
 
@@ -28,7 +29,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
   The page is one file that needs no network: what was run, clips of people that training has not
   seen beside the real ones, the table with its anchors, the curves, and how to make it again.
   """
-  saved = json.loads((workdir / 'config.json').read_text())
+  saved = checkpoint.saved_config(workdir)
   config = trained.restored_config(saved, {}, workdir)
   result = json.loads((workdir / 'evaluation.json').read_text())
   run = runs.Run(models.title(config), workdir, config, result)

@@ -59,7 +59,7 @@ def study(
   runs = [read(workdir, overrides or {}) for workdir in workdirs]
   check_comparable(runs)
   runs = distinguish(runs)
-  source = datasets.prepare(runs[0].generator.config).as_data_source('test')
+  source = datasets.Clips(datasets.prepare(runs[0].generator.config), 'test')
   rng = np.random.default_rng(0)
   chosen = np.concatenate([rng.permutation(len(source)) for _ in range(1 + pairs // len(source))])
   chosen = [int(i) for i in chosen[:pairs]]

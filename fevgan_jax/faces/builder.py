@@ -175,9 +175,7 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return pathlib.Path(self.data_path).parent / f'unfinished-{self.version}'
 
   def _post_download_and_prepare_hook(self) -> None:
-    killed = self._unfinished.parent.glob(f'incomplete.*_{self.version}')  # TFDS' own
-    for folder in (self._unfinished, *killed):
-      shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def folders(parent: pathlib.Path) -> list[pathlib.Path]:

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ def demo(
   overrides: Mapping[str, Any] | None = None,
   port: int = PORT,
 ) -> None:
-  """Serves the page at http://127.0.0.1:PORT and opens it, until Ctrl-C.
+  """Serves the page at http://127.0.0.1:PORT and opens it, until Ctrl-C or SIGTERM.
 
   Args:
     workdir: of a training run, or None for the weights that come with the project.
@@ -89,6 +90,7 @@ def demo(
     except OSError as error:
       raise UserError(f'--port: {port} is taken: name another one, or stop what uses it') from error
     logging.info('the page is at http://127.0.0.1:%d; Ctrl-C ends it', port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it like Ctrl-C
     try:
       threading.Event().wait()
     except KeyboardInterrupt:

@@ -119,12 +119,15 @@ def restored_config(
     name: of the run, for the error.
 
   Raises:
-    UserError: an override of what training has decided.
+    UserError: an override of what training has decided, or a value of another type than the key's.
   """
   own = flatten(models.defaults(saved['system']))
   own |= flatten({'dataset': datasets.defaults().to_dict()})
   saved = flatten(saved)
-  sections = {key.partition('.')[0] for key in own} | {'identity'}
+  sections = {key.partition('.')[0] for key in own if '.' in key} | {'identity'}
+  for key, value in saved.items():
+    if key in sections or not _is_like(value, own.get(key)):
+      raise UserError(f'{name}: config.{key} = {value!r}, which no training writes: use another')
   config = {key: value for key, value in saved.items() if key.partition('.')[0] not in sections}
   config |= {key: saved.get(key, default) for key, default in own.items()}
   for key, value in overrides.items():
@@ -136,6 +139,13 @@ def restored_config(
         'same value, or train again in another --workdir'
       )
   return ml_collections.ConfigDict(flax.traverse_util.unflatten_dict(config, sep='.'))
+
+
+def _is_like(value: object, default: object) -> bool:
+  """Whether a value can be one of a key with this default; None says nothing."""
+  if value is None or default is None:
+    return True
+  return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
 def clip_shape(
@@ -189,11 +199,25 @@ def portable(config: dict) -> dict:
 
 
 def read(path: pathlib.Path) -> tuple[dict, dict]:
-  """The generator's {'params', 'batch_stats'} as float32, and its config."""
-  with safetensors.safe_open(path, framework='numpy') as file:
-    arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
-    config = json.loads(file.metadata()['config'])
-  return flax.traverse_util.unflatten_dict(arrays, sep='/'), config
+  """The generator's {'params', 'batch_stats'} as float32, and its config.
+
+  Raises:
+    UserError: the file is damaged, or was not written by `write`.
+  """
+  try:
+    with safetensors.safe_open(path, framework='numpy') as file:
+      arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+      config = json.loads((file.metadata() or {})['config'])
+    variables = flax.traverse_util.unflatten_dict(arrays, sep='/')
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+      raise ValueError('numbers that are not finite')
+    models.recipe(config['system'])
+    return {name: variables[name] for name in ('params', 'batch_stats')}, config
+  except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+    raise UserError(
+      f'{path}: not the weights of a generator ({reason}): expected what --mode export wrote'
+    ) from None
 
 
 if __name__ == '__main__':

@@ -1,26 +1,82 @@
 """Files that are whole or not there: written under another name first, or found in an installed
-Python package and checked."""
+Python package and checked; and folders that one process at a time works in."""
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import os
+import platform
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from absl import logging
 
 from fevgan_jax.runtime.errors import UserError
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
-  """Gives a temporary name beside `path`, which takes the place of `path` if the block succeeds."""
+  """Gives a temporary name beside `path`, which takes the place of `path` if the block succeeds.
+
+  Raises:
+    OSError: it cannot be written; names `path` where the system names no file.
+  """
+  path = Path(path)
+  with named_in_errors(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.', dir=path.parent) as folder:
+      temporary = os.path.join(folder, path.name)
+      yield temporary
+      os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def named_in_errors(path: str | os.PathLike) -> Iterator[None]:
+  """Names a file in an OSError of the block that names none, as one of a write does."""
+  try:
+    yield
+  except OSError as error:
+    error.filename = error.filename or str(path)
+    raise
+
+
+@contextlib.contextmanager
+def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
+  """Holds a lock file while the block runs, so that no other process does. It is given back however
+  the process ends. Where a file system has no locks, nothing is held.
+
+  Args:
+    path: of the lock file, which says who holds it, and stays.
+    waits: whether to wait for another process that holds it.
+
+  Raises:
+    UserError: another process holds it, and `waits` is False.
+  """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with tempfile.TemporaryDirectory(prefix='.', dir=path.parent) as folder:
-    temporary = os.path.join(folder, path.name)
-    yield temporary
-    os.replace(temporary, path)
+  with open(path, 'a+') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      file.seek(0)
+      who = file.read().strip() or 'another process'
+      if not waits:
+        raise UserError(
+          f'{path.parent}: {who} is at work there: wait until it ends, or name another folder'
+        ) from None
+      logging.info('%s: waiting until %s is done', path.parent, who)
+      fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      logging.warning('%s: no lock (%s): start no second process there', path, error.strerror)
+    with contextlib.suppress(OSError):  # of a full disk; the lock is held all the same
+      file.truncate(0)
+      since = time.strftime('%Y-%m-%d %H:%M:%S')
+      file.write(f'process {os.getpid()} on {platform.node()}, since {since},')
+      file.flush()
+    yield
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -70,6 +70,8 @@ def read_image(path: str | os.PathLike, *, grey: bool = False) -> np.ndarray:
   Raises:
     UserError: the file is missing, is no picture, is damaged, or has no three color channels.
   """
+  if os.path.exists(path) and not os.path.isfile(path):
+    raise UserError(f'{path}: not a file: expected a JPEG or PNG file.')
   try:
     with Image.open(path) as file:
       image = ImageOps.exif_transpose(file)

@@ -30,6 +30,7 @@ def exit_code(command: Callable[[], None]) -> int:
     line = f'{error.filename or "disk"}: {error.strerror}: make room, or name another folder'
   else:
     return 0
+  line = line.replace('\n', '\\n')  # of a file's name
   print(f'fevgan: {line}', file=sys.stderr)
   return 2
 
@@ -44,7 +45,11 @@ def keep_compiled() -> None:
 
 
 def set_up_logging() -> None:
-  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax's many."""
+  """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax's many; no
+  traceback from each thread that still reads when a checkpoint has turned out to be broken."""
+  shown = sys.unraisablehook
+  late = 'Event loop is closed'
+  sys.unraisablehook = lambda of: None if str(of.exc_value) == late else shown(of)
   flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)

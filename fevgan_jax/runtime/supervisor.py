@@ -34,6 +34,8 @@ def supervise(work: Callable[[], int]) -> int:
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
   if code >= 0 and code != LOST:
     return code
+  if code == -signal.SIGTERM:  # beyond the training, where nothing is to be saved
+    return 128 + signal.SIGTERM
   reason = 'another process of this run was lost or never came, see the lines above'
   if code not in (LOST, -signal.SIGABRT):
     reason = f'ended by {signal.Signals(-code).name}'

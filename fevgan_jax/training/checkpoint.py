@@ -1,16 +1,19 @@
 """Orbax checkpoints: the generator, the critics, the position in the data and the config as named
-items. The main process alone reads and writes them; nothing in them depends on the number of
-devices or processes."""
+items, and a digest of each, checked before it is trusted. The main process alone reads and writes
+them; nothing in them depends on the number of devices or processes."""
 
 import errno
+import hashlib
 import json
 import os
 import pathlib
 import shutil
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 
@@ -23,7 +26,7 @@ from fevgan_jax.training.state import TrainState
 PLACES = ('dataset.data_dir', 'dataset.manual_dir', 'identity.weights', 'evaluation.weights')
 # What may also be overridden where a trained run is used.
 OVERRIDABLE = (*PLACES, 'precision', 'dataset.name', 'dataset.config')
-ITEMS = ('generator', 'critics', 'data', 'config')
+ITEMS = ('generator', 'critics', 'data', 'config', 'digests')
 
 
 class Checkpoints:
@@ -68,14 +71,15 @@ class Checkpoints:
     needed, free = sum(x.nbytes for x in jax.tree.leaves(host)), shutil.disk_usage(self.folder).free
     if free < 1.1 * needed:  # tensorstore, too, would tell, in a hundred tracebacks
       raise self._cannot_write(OSError(errno.ENOSPC, 'full'))
-    items = ocp.args.Composite(
-      generator=ocp.args.StandardSave(host.generator),
-      critics=ocp.args.StandardSave(host.critics),
-      data=ocp.args.JsonSave(data),
-      config=ocp.args.JsonSave(config),
-    )
+    step, arrays = int(host.step), {'generator': host.generator, 'critics': host.critics}
+    json_items = {'data': data, 'config': config}
+    json_items['digests'] = {
+      name: digest(step, item) for name, item in {**arrays, **json_items}.items()
+    }
+    items = {name: ocp.args.StandardSave(item) for name, item in arrays.items()}
+    items |= {name: ocp.args.JsonSave(item) for name, item in json_items.items()}
     try:
-      self._manager.save(int(host.step), args=items)
+      self._manager.save(step, args=ocp.args.Composite(**items))
     except (OSError, ValueError) as failure:
       raise self._cannot_write(failure) from failure
 
@@ -83,8 +87,8 @@ class Checkpoints:
     """The newest checkpoint that can be read, its position in the data, and its config; the
     arguments where there is none yet, and in other processes than the main one.
 
-    A checkpoint that cannot be read is reported and the one before it tried; if that can be read,
-    the broken one is moved out of the way, to checkpoints_unreadable/.
+    A checkpoint that cannot be read, or is not what was saved, is reported and the one before it
+    tried; if that can be read, the broken one is moved out of the way, to checkpoints_unreadable/.
 
     Args:
       state: a state of the same structure and shapes.
@@ -104,6 +108,8 @@ class Checkpoints:
       data=ocp.args.JsonRestore(),
       config=ocp.args.JsonRestore(),
     )
+    for broken, reason in unreadable.items():
+      logging.warning('checkpoint %d cannot be read (%s): trying the one before it', broken, reason)
     if items is not None:
       self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
@@ -111,7 +117,7 @@ class Checkpoints:
       return TrainState(step, items.generator, items.critics), items.data, items.config
     if unreadable:
       raise UserError(
-        f'{self.folder}: none of the checkpoints {unreadable} can be read: '
+        f'{self.folder}: none of the checkpoints {[*unreadable]} can be read: '
         'name another --workdir to start anew'
       )
     return state, data, config
@@ -124,12 +130,14 @@ class Checkpoints:
       'it goes on from the last complete one'
     )
 
-  def _set_aside(self, steps: list[int]) -> None:
+  def _set_aside(self, steps: Collection[int]) -> None:
     if not steps:
       return
-    self._manager.close()
     aside = self.folder.with_name('checkpoints_unreadable')
+    if aside.exists() and not aside.is_dir():
+      raise UserError(f'{aside}: no folder: move it away, checkpoints {[*steps]} are to go there')
     aside.mkdir(exist_ok=True)
+    self._manager.close()
     for step in steps:
       target = aside / str(step)
       while target.exists():
@@ -145,19 +153,36 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
     {'params', 'batch_stats'} as numpy arrays, the config as a dict, the step.
 
   Raises:
-    UserError: there is no checkpoint that can be read.
+    UserError: there is no checkpoint, or the newest one cannot be read: another one in its place
+      would be measured and compared as if it were that.
   """
   folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
   if not folder.is_dir():
     raise UserError(f'{workdir}: no checkpoints there: expected the --workdir of a training run')
   with _open(folder) as manager:
-    step, items, _ = _newest(
+    step, items, unreadable = _newest(
       manager, generator=ocp.args.StandardRestore(), config=ocp.args.JsonRestore()
     )
+  for broken, reason in unreadable.items():
+    other = f', or move it away to use that of step {step}' if items else ''
+    raise UserError(
+      f'{folder}: checkpoint {broken} cannot be read ({reason}): train again, which makes it anew'
+      f'{other}'
+    )
   if items is None:
-    raise UserError(f'{folder}: no checkpoint that can be read: train first')
+    raise UserError(f'{folder}: no checkpoint there: train first')
   generator = parallel.fetch({k: items.generator[k] for k in ('params', 'batch_stats')})
   return generator, items.config, step
+
+
+def saved_config(workdir: str | os.PathLike) -> dict | None:
+  """The config of a run's newest checkpoint of which it can be read; None of no run."""
+  folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+  if not folder.is_dir():
+    return None
+  with _open(folder) as manager:
+    _, items, _ = _newest(manager, config=ocp.args.JsonRestore())
+  return items and items.config
 
 
 def may_differ(key: str) -> bool:
@@ -194,19 +219,44 @@ def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:
   )
 
 
-def _newest(manager: ocp.CheckpointManager, **items) -> tuple[int, Any, list[int]]:
-  """The step of the newest checkpoint that can be read, its items, None if there is none, and the
-  newer steps that cannot."""
-  unreadable = []
+def _newest(manager: ocp.CheckpointManager, **items) -> tuple[int, Any, dict[int, str]]:
+  """The step of the newest checkpoint that can be read and is what was saved, its items, None if
+  there is none, and why each of the newer ones is not."""
+  unreadable = {}
   for step in sorted(manager.all_steps(), reverse=True):
+    wanted = dict(items)
+    if (manager.directory / str(step) / 'digests').exists():
+      wanted['digests'] = ocp.args.JsonRestore()
     try:
-      return step, manager.restore(step, args=ocp.args.Composite(**items)), unreadable
+      found = manager.restore(step, args=ocp.args.Composite(**wanted))
+      _check(step, found)
+      return step, found, unreadable
     except Exception as error:  # Orbax raises a dozen kinds, by what is broken  # noqa: BLE001
-      logging.warning(
-        'checkpoint %d cannot be read (%s): trying the one before it', step, _first_line(error)
-      )
-      unreadable.append(step)
+      unreadable[step] = _first_line(error)
   return 0, None, unreadable
+
+
+def digest(step: int, item: Any) -> str:
+  """The SHA-256 of an item of a checkpoint: of the step, and of the path, kind, shape and bytes of
+  each of its arrays and values."""
+  found = hashlib.sha256(str(step).encode())
+  leaves = jax.tree.leaves_with_path(item)
+  named = {jax.tree_util.keystr(path, simple=True, separator='/'): x for path, x in leaves}
+  for name, leaf in sorted(named.items()):
+    array = np.asarray(leaf)
+    found.update(f'{name} {array.dtype} {array.shape}'.encode())
+    found.update(array.tobytes())
+  return found.hexdigest()
+
+
+def _check(step: int, found: Any) -> None:
+  """Raises: ValueError: an item is not what was saved at this step."""
+  if 'digests' not in found:
+    logging.warning('checkpoint %d: saved by an earlier version, without digests', step)
+    return
+  for name, item in found.items():
+    if name != 'digests' and found.digests.get(name) != digest(step, item):
+      raise ValueError(f'its {name} is not what was saved')
 
 
 def _first_line(error: Exception) -> str:

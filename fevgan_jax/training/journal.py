@@ -4,13 +4,15 @@ events."""
 import json
 import pathlib
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import tensorboardX
+from absl import logging
 from matplotlib.figure import Figure
 
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.files import named_in_errors, replacing
 
 
 class Journal:
@@ -20,18 +22,32 @@ class Journal:
     workdir: where metrics.jsonl and the events go.
     done: steps of the checkpoint that the run continues from; lines beyond it are cut off, they
       are made again.
+    pending: what `pending` was then.
     writes: False for processes that only check.
+
+  Attributes:
+    pending: metrics of the steps since the last line; a checkpoint keeps them, so that a run that
+      was interrupted leaves the same lines.
   """
 
-  def __init__(self, workdir: pathlib.Path, done: int, *, writes: bool = True):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    done: int,
+    pending: Sequence[dict[str, float]] = (),
+    *,
+    writes: bool = True,
+  ):
     self._path = workdir / 'metrics.jsonl'
     self._writes = writes
     self._running: tuple[int, dict] | None = None
-    self._steps: list[dict[str, float]] = []
+    self.pending = [*pending]
     self._last = done
     self._time = time.monotonic()
     if self._writes:
-      cut_off(self._path, done)
+      kept = [line for line in read(self._path) if line['step'] <= done]
+      with replacing(self._path) as temporary:
+        pathlib.Path(temporary).write_text(''.join(json.dumps(line) + '\n' for line in kept))
       self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=done + 1)
 
   def add(self, step: int, metrics: dict) -> None:
@@ -58,18 +74,17 @@ class Journal:
   def write(self) -> None:
     """One line with the means since the last one."""
     self.check()
-    if not self._steps:
+    if not self.pending:
       return
-    now = time.monotonic()
-    means = {name: float(np.mean([step[name] for step in self._steps])) for name in self._steps[0]}
-    means['seconds_per_step'] = (now - self._time) / len(self._steps)
-    self._time, self._steps = now, []
-    self.write_scalars(self._last, means)
+    steps, self.pending = self.pending, []
+    self.write_scalars(
+      self._last, {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    )
 
   def write_scalars(self, step: int, values: dict[str, float]) -> None:
     if not self._writes:
       return
-    with self._path.open('a') as file:
+    with named_in_errors(self._path), self._path.open('a') as file:
       file.write(json.dumps({'step': step} | values) + '\n')
     for name, value in values.items():
       self._events.add_scalar(name, value, step)
@@ -86,32 +101,39 @@ class Journal:
         f'step {step}: {", ".join(sorted(broken))} not finite; the last checkpoint is kept: '
         'lower config.optimizer.learning_rate and name another --workdir'
       )
-    self._steps.append(values)
-    self._last = step
+    now = time.monotonic()
+    self.pending.append(values | {'seconds_per_step': now - self._time})
+    self._time, self._last = now, step
 
   def close(self) -> None:
     if self._writes:
       self._events.close()
 
 
-def cut_off(path: pathlib.Path, done: int) -> None:
-  """Drops the lines of steps after `done`, and a last line that a kill left half written."""
-  if not path.exists():
-    return
-  kept = []
-  for line in path.read_text().splitlines():
+def read(path: pathlib.Path) -> list[dict[str, float]]:
+  """The lines of metrics.jsonl; what is no line of metrics is skipped, and said: a kill leaves the
+  last one half written."""
+  lines, skipped = [], 0
+  for text in path.read_text(errors='replace').split('\n') if path.exists() else []:
     try:
-      if json.loads(line)['step'] <= done:
-        kept.append(line + '\n')
-    except (json.JSONDecodeError, KeyError):
-      continue
-  with replacing(path) as temporary:
-    pathlib.Path(temporary).write_text(''.join(kept))
+      line = json.loads(text or '{}')
+    except ValueError:
+      line = None
+    if isinstance(line, dict) and isinstance(line.get('step'), int):
+      lines.append(line)
+    else:
+      skipped += bool(text)
+  if skipped:
+    logging.warning('%s: skipped %d lines that are not metrics', path, skipped)
+  return lines
 
 
 def draw(workdir: pathlib.Path) -> None:
   """metrics.png: every metric of metrics.jsonl over the steps, one panel each."""
-  lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  lines = read(workdir / 'metrics.jsonl')
+  if not lines:
+    logging.warning('%s: no metrics there: the curves are left out', workdir / 'metrics.jsonl')
+    return
   names = sorted({name for line in lines for name in line} - {'step', 'seconds_per_step'})
   columns = 3
   figure = Figure(figsize=(4 * columns, 2.5 * -(-len(names) // columns)), layout='constrained')

@@ -71,8 +71,13 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   models.check_clips(config.system, datasets.clip_shape(config))
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
-  source = builder.as_data_source('train')
+  source = datasets.Clips(builder, 'train')
   parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
+  if config.batch_size > len(source):
+    raise UserError(
+      f'config.batch_size: {config.batch_size}, and there are {len(source)} training clips: '
+      'expected at most as many'
+    )
   last_step = count_steps(config.epochs, len(source), config.batch_size)
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   clips = batches.train_batches(source, config, models.recipe(config.system).wanted, part)
@@ -87,29 +92,32 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
     parallel.Terminator() as terminator,
   ):
-    *found, before = checkpoints.restore(current, clips.get_state(), config.to_dict())
-    current, position = parallel.from_main(found)
+    start = clips.get_state() | {'metrics': []}
+    current, found, before = checkpoints.restore(current, start, config.to_dict())
+    pending = found.pop('metrics', [])
+    current, position = parallel.from_main((current, found))
     clips.set_state(jax.tree.map(int, position))
     current = parallel.replicate(current)
     done = int(current.step)
     if parallel.is_main():
-      tell_jump(config, before, done, len(source))
-    sampler = Sampler(system, frozen, builder.as_data_source('test'), workdir / 'samples')
-    journal = Journal(workdir, done, writes=parallel.is_main())
+      tell_change(config, before, done, len(source))
+    sampler = Sampler(system, frozen, datasets.Clips(builder, 'test'), workdir / 'samples')
+    journal = Journal(workdir, done, pending, writes=parallel.is_main())
     for number in steps_to_come(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(clips)), rng)
       journal.add(number, metrics)
       if number == done + 1:
         memory.give_back()
       stopping = terminator.stops_after(number)
-      last = stopping or number == last_step
+      last = number == last_step
       if last or number % config.log_every == 0:
         journal.write()
       if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
         journal.write_scalars(number, sampler(current))
-      if last or number % config.checkpoint_every == 0:
+      if last or stopping or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
-        checkpoints.save(current, clips.get_state(), config.to_dict())
+        position = clips.get_state() | {'metrics': journal.pending}
+        checkpoints.save(current, position, config.to_dict())
       if stopping:
         logging.warning('SIGTERM: saved step %d', number)
         raise SystemExit(128 + signal.SIGTERM)
@@ -124,9 +132,9 @@ def count_steps(epochs: float, clips: int, batch_size: int) -> int:
   return max(1, round(epochs * clips / batch_size))
 
 
-def tell_jump(config: ml_collections.ConfigDict, before: dict, done: int, clips: int) -> None:
-  """Warns where a run goes on with another learning rate than it had, its cosine being as long as
-  the run.
+def tell_change(config: ml_collections.ConfigDict, before: dict, done: int, clips: int) -> None:
+  """Warns where a run has more steps than it is asked for, or goes on with another learning rate
+  than it had, its cosine being as long as the run.
 
   Args:
     config: of the run from now on.
@@ -137,6 +145,14 @@ def tell_jump(config: ml_collections.ConfigDict, before: dict, done: int, clips:
   lengths = [
     count_steps(epochs, clips, config.batch_size) for epochs in (before['epochs'], config.epochs)
   ]
+  if done > lengths[1]:
+    logging.warning(
+      'config.epochs: %g are %d steps, and %d are done: nothing is left to train',
+      config.epochs,
+      lengths[1],
+      done,
+    )
+    return
   old, new = (float(models.learning_rate(config.optimizer, n)(done)) for n in lengths)
   if old != new:
     logging.warning(
@@ -164,7 +180,8 @@ def create_state(
 
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
-  """Writes config.json, and refuses to continue a run with another config.
+  """Refuses to continue a run with another config, and writes config.json, which is for people: the
+  checkpoints know their own.
 
   A key that only one of them has was added or removed since: most often its default is what was
   before.
@@ -172,17 +189,15 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   Raises:
     UserError: a key differs from that of the run in the workdir.
   """
-  path = workdir / 'config.json'
-  if path.exists() and (workdir / 'checkpoints').is_dir():
-    old, new = flatten(json.loads(path.read_text())), flatten(config)
-    for key in sorted(old.keys() & new.keys()):
-      may_change = key in MAY_CHANGE or key.startswith('evaluation.')
-      if not may_change and old[key] != new[key]:
-        raise UserError(
-          f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
-          'name another --workdir, or give the same value'
-        )
-  with replacing(path) as temporary:
+  old, new = flatten(checkpoint.saved_config(workdir) or {}), flatten(config)
+  for key in sorted(old.keys() & new.keys()):
+    may_change = key in MAY_CHANGE or key.startswith('evaluation.')
+    if not may_change and old[key] != new[key]:
+      raise UserError(
+        f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
+        'name another --workdir, or give the same value'
+      )
+  with replacing(workdir / 'config.json') as temporary:
     pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
 
 

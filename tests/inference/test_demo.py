@@ -26,6 +26,8 @@ def served(tmp_path):
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
   (tmp_path / 'temporary').mkdir()
+  # What a shell starts in the background ignores Ctrl-C, and hands that on.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   process = subprocess.Popen(
     [sys.executable, ROOT / 'main.py', '--mode', 'demo', f'--port={port}'],
     cwd=tmp_path,

@@ -1,13 +1,17 @@
-"""Files that are whole or not there, and files that Python packages carry."""
+"""Files that are whole or not there, files that Python packages carry, and locks."""
 
+import errno
 import hashlib
+import os
 import pathlib
+import platform
+import subprocess
 import sys
 
 import pytest
 
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.runtime.files import packaged, replacing, sha256
+from fevgan_jax.runtime.files import held, packaged, replacing, sha256
 
 CONTENT = b'weights'
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -37,6 +41,36 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     raise RuntimeError
   assert path.read_text() == 'old'
   assert [file.name for file in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+  path = tmp_path / 'a.txt'
+  with pytest.raises(OSError) as told, replacing(path):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+  assert told.value.filename == str(path)
+
+
+def test_a_lock_says_who_holds_it_and_dies_with_its_process(tmp_path):
+  path = tmp_path / 'run' / '.lock'
+
+  def start(act: str, **options) -> subprocess.Popen:
+    program = f'import time; from fevgan_jax.runtime.files import held\nwith held({str(path)!r}, '
+    words = [sys.executable, '-c', f'{program} **{options}): print("held", flush=True); {act}']
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+  holds = start('time.sleep(1000)')
+  holds.stdout.readline()
+  with pytest.raises(UserError) as told, held(path):
+    pass
+  who = f'process {holds.pid} on {platform.node()}, since 20'
+  assert str(told.value).startswith(f'{path.parent}: {who}')
+  assert str(told.value).endswith(', is at work there: wait until it ends, or name another folder')
+  waits = start('pass', waits=True)
+  holds.kill()
+  holds.communicate()
+  assert waits.communicate(timeout=60)[0] == 'held\n'
+  with held(path):
+    assert f'process {os.getpid()} on' in path.read_text()
 
 
 def test_a_package_carries_a_file(installed):

@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import subprocess
 
@@ -77,11 +78,18 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     'missing.png': r'cannot be read \(No such file or directory\)',
     'notes.png': 'not a picture',
     'half.png': r'cannot be read \(image file is truncated.*\)',
-    '.': r'cannot be read \(Is a directory\)',
+    '.': 'not a file',
   }.items():
     with pytest.raises(UserError, match=f'{reason}: expected a JPEG or PNG') as error:
       media.read_image(tmp_path / name)
     assert '\n' not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+  os.mkfifo(tmp_path / 'pipe.png')
+  for path in (tmp_path / 'pipe.png', '/dev/zero', tmp_path):
+    with pytest.raises(UserError, match='not a file: expected a JPEG or PNG'):
+      media.read_image(path)
 
 
 def test_gif_keeps_frames_speed_and_colors(tmp_path, clip):

@@ -25,6 +25,7 @@ def run(command: str) -> subprocess.CompletedProcess:
   ('command', 'line'),
   [
     ("raise UserError('wrong: do this')", 'fevgan: wrong: do this'),
+    (r"raise UserError('a\nb.png: no face')", r'fevgan: a\nb.png: no face'),
     (
       "raise OSError(errno.ENOSPC, 'No space left on device', '/data/a')",
       'fevgan: /data/a: No space left on device: make room, or name another folder',

@@ -135,6 +135,7 @@ def test_processes_that_differ_are_told(run, start, tmp_path):
     ("raise JaxRuntimeError('UNKNOWN: Gloo all-reduce failed: reset by peer')", 75, 'was lost'),
     ("raise JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')", 1, 'out of memory'),
     ('return 2', 2, ''),
+    ('import os, signal; os.kill(os.getpid(), signal.SIGTERM)', 143, ''),
   ],
 )
 def test_a_lost_connection_is_told_from_other_failures(work, code, message):

@@ -103,25 +103,31 @@ def test_another_config_in_the_same_workdir_is_refused(run, config):
     train.train(config, run[0])
 
 
-def extended(run, config, folder: pathlib.Path, schedule: str) -> None:
-  """Goes on with a copy of the finished run, for four epochs in place of its two."""
-  shutil.copytree(run[0], folder)
-  config.epochs, config.optimizer.schedule = 4.0, schedule
-  (folder / 'config.json').write_text(json.dumps(config.to_dict()))
-  train.train(config, folder)
-
-
-def test_a_longer_run_says_how_the_learning_rate_jumps(run, config, tmp_path, caplog):
+def test_a_longer_run_says_how_the_learning_rate_jumps(run, config, caplog):
+  before = config.to_dict()
+  config.epochs = 4.0
+  train.tell_change(config, before, 6, clips=12)
+  assert 'jumps' not in caplog.text  # a constant one
   # The cosine of 12 steps is at 1 / 2 after 6, that of 6 steps at 0.
-  extended(run, config, tmp_path / 'cosine', 'cosine')
+  before['optimizer']['schedule'] = config.optimizer.schedule = 'cosine'
+  train.tell_change(config, before, 6, clips=12)
   assert (
     'config.epochs: 4 in place of 2: the learning rate falls to zero over 12 steps, not 6; '
     'after step 6 it jumps from 0.0e+00 to 2.5e-04'
   ) in caplog.text
-  caplog.clear()
-  config.epochs = 2.0
-  extended(run, config, tmp_path / 'constant', 'constant')
-  assert 'jumps' not in caplog.text
+
+
+def test_a_shorter_run_says_that_nothing_is_left(run, config, tmp_path, caplog):
+  copy = shutil.copytree(run[0], tmp_path / 'copy')
+  config.epochs = 1.0
+  assert same(train.train(config, copy), run[1])
+  assert 'config.epochs: 1 are 3 steps, and 6 are done: nothing is left to train' in caplog.text
+
+
+def test_a_batch_of_more_clips_than_there_are(config, tmp_path):
+  config.batch_size = 16
+  with pytest.raises(UserError, match='config.batch_size: 16, and there are 12 training clips'):
+    train.train(config, tmp_path)
 
 
 def test_what_training_decided_is_not_overridden(run):
@@ -169,26 +175,20 @@ def test_a_generator_sends_its_weights_to_the_device_once(run):
 
 
 def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
-  saved = json.loads((run[0] / 'config.json').read_text())
-  del saved['precision']
-  (tmp_path / 'checkpoints').mkdir()
-  (tmp_path / 'config.json').write_text(json.dumps(saved | {'forgotten': 1}))
+  before = config.to_dict()
+  del before['precision']
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(run[1], {}, before | {'forgotten': 1})
   train.check_same_run(tmp_path, config.to_dict())
   assert json.loads((tmp_path / 'config.json').read_text()) == config.to_dict()
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(run, config, tmp_path):
-  # Two steps as they should be, then a learning rate that no network survives, let in by the back
-  # door.
-  workdir, _ = run
-  copy = tmp_path / 'copy'
-  shutil.copytree(workdir, copy)
-  shutil.rmtree(copy / 'checkpoints' / '6')
-  config.optimizer.learning_rate = 1e38
-  (copy / 'config.json').write_text(json.dumps(config.to_dict()))
-  with pytest.raises(UserError, match='step 5: .* not finite'):
-    train.train(config, copy)
-  assert checkpoint.restore_generator(copy)[2] == 4
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(config, tmp_path):
+  # The losses of the first step are those of fresh networks, which survive no such learning rate.
+  config.optimizer.learning_rate, config.checkpoint_every = 1e12, 1
+  with pytest.raises(UserError, match='step 2: .* not finite'):
+    train.train(config, tmp_path)
+  assert checkpoint.restore_generator(tmp_path)[2] == 1
 
 
 def test_batches_are_permutations_of_the_clips(config):
