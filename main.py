@@ -4,6 +4,7 @@
     python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
     python main.py --mode demo
+    python main.py --mode prepare [--beam RUNNER]
 
 Modes: train (the default), prepare, evaluate, compare, study, tally, generate, demo, export,
 benchmark: see configs/README.md.
@@ -47,6 +48,7 @@ def run(argv: list[str]) -> None:
   with contextlib.ExitStack() as alone:
     if mode == 'train' and parallel.is_main():
       alone.enter_context(files.held(arguments['workdir'] / '.lock'))
+      files.discard_partial(arguments['workdir'])
       report.keep_command(arguments['workdir'], argv)
     modes()[mode](**arguments)
     if mode in ('train', 'evaluate') and parallel.is_main():

@@ -15,7 +15,7 @@ from fevgan_jax.runtime.errors import UserError
 # What the function of each mode is given. Other flags are refused.
 MODES = {
   'train': ('config', 'workdir', 'processes'),
-  'prepare': ('config',),
+  'prepare': ('config', 'beam'),
   'evaluate': ('workdir', 'overrides'),
   'compare': ('workdirs', 'output', 'overrides'),
   'generate': (
@@ -114,6 +114,7 @@ def parse(argv: list[str]) -> Command:
     'curve': _numbers(values.curve),
     'frames': values.frames,
     'port': values.port,
+    'beam': values.beam,
     'format': values.format,
   }
   given |= {'system': system} if system else {}
@@ -170,6 +171,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
   flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
   flags.DEFINE_enum('format', 'safetensors', FORMATS, 'of what is exported', flag_values=values)
+  flags.DEFINE_string('beam', '', 'a runner of Apache Beam, and its options', flag_values=values)
   flags.DEFINE_integer('port', 7860, 'of the page', 1024, 65535, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
   flags.DEFINE_list('workdirs', [], 'of the runs to compare', flag_values=values)

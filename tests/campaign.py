@@ -6,6 +6,11 @@ Starts tiny runs as commands, does to each one of the things below, starts it ag
 what it leaves with what an undisturbed run leaves. Prints a table: how often each was tried, how
 often the run ended the same, how often it ended in one line and exit code 2, and what was lost,
 which must be nothing. Full disks are tried where the system lets us mount one (root on Linux).
+
+    python tests/campaign.py --soak
+
+2,000 steps with a checkpoint every 20 and 20 kills: prints how memory, open files and the workdir
+grow, and whether it ends like a run without kills.
 """
 
 import argparse
@@ -14,6 +19,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +35,7 @@ from runs import command, lines, same  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
 from fevgan_jax.runtime.errors import UserError  # noqa: E402
-from fevgan_jax.training import checkpoint  # noqa: E402
+from fevgan_jax.training import checkpoint, journal  # noqa: E402
 
 PATIENCE = 300  # seconds, then a run hangs
 SAME, TOLD, STOPPED = 'same', 'told', 'stopped'  # how a run may end; anything else is lost
@@ -82,11 +88,12 @@ class Campaign:
       return f'exit code {process.returncode}: {printed[-500:]}'
     return self.compared(workdir) if workdir else SAME
 
-  def compared(self, workdir: pathlib.Path) -> str:
+  def compared(self, workdir: pathlib.Path, untouched: pathlib.Path | None = None) -> str:
     """SAME, or what of a finished run is not as that of the undisturbed one."""
+    untouched = untouched or self.untouched
     try:
       (ours, _, step), (theirs, _, expected) = (
-        checkpoint.restore_generator(folder) for folder in (workdir, self.untouched)
+        checkpoint.restore_generator(folder) for folder in (workdir, untouched)
       )
     except UserError as error:
       return str(error)
@@ -94,13 +101,13 @@ class Campaign:
       return f'other parameters at step {step}'
     means, others = (
       [{k: v for k, v in line.items() if k != 'seconds_per_step'} for line in lines(folder)]
-      for folder in (workdir, self.untouched)
+      for folder in (workdir, untouched)
     )
     if means != others:
       return f'other metrics: {[line["step"] for line in means]}'
     pictures, others = (
       sorted(path.name for path in (folder / 'samples').iterdir())
-      for folder in (workdir, self.untouched)
+      for folder in (workdir, untouched)
     )
     return SAME if pictures == others else f'other samples: {pictures}'
 
@@ -165,6 +172,32 @@ class Campaign:
       how = self.ended(self.start(workdir, place), workdir)
     return how if how in (SAME, TOLD) else f'{what}: {how}'
 
+  def one_of_two_killed(self) -> str:
+    """Two processes of one run: the other ends within a minute; both go on as one run."""
+    if not hasattr(self, 'by_two'):
+      self.by_two = self.new().with_name('by_two')
+      if (ends := [self.ended(process) for process in self.two(self.by_two)]) != [SAME, SAME]:
+        return f'undisturbed: {ends}'
+    workdir = self.new()
+    processes = self.two(workdir)
+    time.sleep(self.rng.uniform(0, 2 * self.lasts))
+    first = int(self.rng.integers(2))
+    processes[first].kill()
+    killed = time.monotonic()
+    self.ended(processes[first])
+    how = self.ended(processes[1 - first])
+    if not ('exit code 75' in how or how == SAME) or time.monotonic() - killed > 60:
+      return f'the other, {time.monotonic() - killed:.0f} s after the kill: {how}'
+    ends = [self.ended(process) for process in self.two(workdir)]
+    return self.compared(workdir, self.by_two) if ends == [SAME, SAME] else f'{ends}'
+
+  def two(self, workdir: pathlib.Path) -> list[subprocess.Popen]:
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      address = f'localhost:{free.getsockname()[1]}'
+    words = '--coordinator', address, '--processes', '2', '--process'
+    return [self.start(workdir, *words, str(i)) for i in range(2)]
+
   def disk_full(self) -> str:
     """At any moment: told; after room was made, the same."""
     workdir = self.new()
@@ -180,6 +213,37 @@ class Campaign:
       return self.ended(self.start(workdir), workdir)
     finally:
       subprocess.run(['umount', '-l', str(workdir)], check=True)
+
+  def soak(self, steps: int = 2000, kills: int = 20) -> int:
+    """A long run with kills against one without. Prints what both grow to, by quarters."""
+    words = (
+      f'--config.epochs={steps / 3}',
+      '--config.checkpoint_every=20',
+      '--config.sample_every=500',
+    )
+    for number in (0, kills):
+      workdir = self.folder / f'soak{number}'
+      used, killed = [], 0
+      while True:
+        process = self.start(workdir, *words)
+        while process.poll() is None:
+          time.sleep(0.5)
+          done = max([line['step'] for line in journal.read(workdir / 'metrics.jsonl')], default=0)
+          used.append((done, *usage(process.pid, workdir)))
+          if killed < number and done >= (killed + 1) * steps / (kills + 1):
+            process.kill()
+            killed += 1
+        how = self.ended(process)
+        if how != STOPPED:
+          break
+      print(f'{number} kills: {how}', flush=True)
+      print('| steps | memory, MB | open files | workdir, MB |\n|---|---|---|---|')
+      for end in range(steps // 4, steps + 1, steps // 4):
+        part = [row[1:] for row in used if end - steps // 4 < row[0] <= end and row[1]]
+        print(f'| to {end} | {" | ".join(f"{max(column):.0f}" for column in zip(*part))} |')
+    how = self.compared(self.folder / f'soak{kills}', self.folder / 'soak0')
+    print(f'with kills and without: {how}')
+    return how != SAME
 
   def damage(self, folder: pathlib.Path) -> str:
     """A bit flipped, the file cut off, emptied, filled with something else, or deleted."""
@@ -202,19 +266,34 @@ class Campaign:
     return f'{file.relative_to(folder)} {how}'
 
 
+def usage(process: int, workdir: pathlib.Path) -> tuple[float, float, float]:
+  """Memory in megabytes, open files, and megabytes of the workdir; zeros when it has ended."""
+  of = pathlib.Path('/proc') / str(process)
+  try:
+    memory = next(x for x in (of / 'status').read_text().splitlines() if x.startswith('VmRSS'))
+    files = len([*(of / 'fd').iterdir()])
+    size = sum(path.stat().st_size for path in workdir.rglob('*') if path.is_file())
+  except (OSError, StopIteration):
+    return 0.0, 0.0, 0.0
+  return int(memory.split()[1]) / 1024, float(files), size / 1e6
+
+
 def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--minutes', type=float, default=30)
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--only', default='', help='one of what is tried')
+  parser.add_argument('--soak', action='store_true', help='one long run')
   words = parser.parse_args()
   trials = ['killed', 'terminated', 'started_twice', 'workdir_damaged', 'workdir_damaged']
-  trials += ['data_damaged', 'prepared_twice']
+  trials += ['data_damaged', 'prepared_twice', 'one_of_two_killed']
   trials += ['disk_full'] if os.geteuid() == 0 and sys.platform == 'linux' else []
   trials = [words.only] if words.only else trials
   counts, lost = collections.defaultdict(collections.Counter), []
   with tempfile.TemporaryDirectory(prefix='campaign_') as folder:
     campaign = Campaign(pathlib.Path(folder), words.seed)
+    if words.soak:
+      return campaign.soak()
     end, number = time.monotonic() + 60 * words.minutes, 0
     while time.monotonic() < end:
       trial = trials[number % len(trials)]

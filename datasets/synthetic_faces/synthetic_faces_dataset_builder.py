@@ -55,6 +55,7 @@ class Config(builder.Config):
 class Builder(tfds.core.GeneratorBasedBuilder):
   """People who do not exist, making the six basic expressions."""
 
+  beam_options = None  # of Apache Beam, if it is to render
   VERSION = tfds.core.Version('1.2.0')
   RELEASE_NOTES = {
     '1.0.0': 'Initial release.',
@@ -134,9 +135,26 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       ),
     }
 
-  def _generate_examples(
+  def _generate_examples(self, seeds: range, strengths: tuple[float, float]) -> Any:
+    """Named clips, rendered by all cores; with Beam, what makes them of the seeds."""
+    config = self.builder_config
+    if self.beam_options:
+      import apache_beam
+
+      of_person = functools.partial(
+        named_clips,
+        takes=config.takes,
+        size=config.size,
+        frames=config.frames,
+        strengths=strengths,
+      )
+      seeds = apache_beam.Create(seeds)
+      return seeds | apache_beam.Reshuffle() | apache_beam.FlatMap(of_person)
+    return self._rendered_here(seeds, strengths)
+
+  def _rendered_here(
     self, seeds: range, strengths: tuple[float, float]
-  ) -> Iterator[tuple[str, dict[str, Any]]]:
+  ) -> Iterator[tuple[str, clips.Clip]]:
     config = self.builder_config
     total = len(seeds) * config.takes * len(EXPRESSIONS)
     rendered = clips.clips_of_people(
@@ -144,5 +162,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     )
     with Progress('rendering', total, 'clip') as progress:
       for clip in rendered:
-        yield f'{clip["subject"]}-{clip["label"]}-{clip["take"]}', clip
+        yield name_of(clip), clip
         progress.update()
+
+
+def named_clips(seed: int, **how) -> list[tuple[str, clips.Clip]]:
+  """`clips_of_person`, as TFDS wants examples."""
+  return [(name_of(clip), clip) for clip in clips.clips_of_person(seed, **how)]
+
+
+def name_of(clip: clips.Clip) -> str:
+  return f'{clip["subject"]}-{clip["label"]}-{clip["take"]}'

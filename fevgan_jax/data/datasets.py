@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import ml_collections
 import tensorflow_datasets as tfds
 
 from fevgan_jax.faces.builder import RecordedFaces
+from fevgan_jax.runtime import workers
 from fevgan_jax.runtime.errors import REFUSALS, UserError
 from fevgan_jax.runtime.files import held
 
@@ -92,12 +94,17 @@ def clip_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int, int]:
   return builder(config, needed=False).info.features['video'].shape
 
 
-def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
+def prepare(config: ml_collections.ConfigDict, beam: str = '') -> tfds.core.DatasetBuilder:
   """Writes the data set where it is missing, and returns its builder. One process at a time
   prepares: what a killed one has left unfinished is removed.
 
+  Args:
+    config: of the run.
+    beam: what Apache Beam is to do the work by, a runner and its options; else this machine does.
+
   Raises:
-    UserError: see `builder`; or it cannot be written; or what is there is damaged.
+    UserError: see `builder`; or it cannot be written; or what is there is damaged; or Apache Beam
+      is not installed.
   """
   ready = builder(config)
   if ready.data_path.exists():
@@ -109,7 +116,10 @@ def prepare(config: ml_collections.ConfigDict) -> tfds.core.DatasetBuilder:
     for unfinished in folder.glob(f'incomplete.*_{version}'):
       shutil.rmtree(unfinished, ignore_errors=True)
     ready = builder(config)  # another process may have prepared it meanwhile
-    _write(ready, config.dataset.manual_dir)
+    if beam:
+      ready.beam_options = _beam_options(beam)
+    with workers.environment():
+      _write(ready, config.dataset.manual_dir)
   return ready
 
 
@@ -128,13 +138,13 @@ class Clips(Sequence):
     return len(self._source)
 
   def __getitem__(self, i: int) -> dict[str, Any]:
+    if not 0 <= i < len(self):
+      raise IndexError(i)
     return self._reading(lambda: self._source[i])
 
   def _reading(self, read):
     try:
       return read()
-    except IndexError:
-      raise
     except Exception as error:  # array_record and TFDS raise what they like  # noqa: BLE001
       raise _damaged(self._folder, error) from error
 
@@ -147,11 +157,25 @@ def _damaged(folder: pathlib.Path, reason: object) -> UserError:
   )
 
 
+def _beam_options(words: str):
+  """Of 'RUNNER --OPTION=VALUE ...'."""
+  try:
+    from apache_beam.options.pipeline_options import PipelineOptions
+  except ImportError:
+    raise UserError(
+      '--beam: needs Apache Beam, which is not installed: pip install apache-beam'
+    ) from None
+  runner, *others = shlex.split(words)
+  return PipelineOptions([f'--runner={runner}', *others])
+
+
 def _write(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
   tfds.disable_progress_bar()  # builders that take long show their own
   try:
     ready.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(manual_dir=manual_dir or None)
+      download_config=tfds.download.DownloadConfig(
+        manual_dir=manual_dir or None, beam_options=ready.beam_options
+      )
     )
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own

@@ -90,7 +90,7 @@ def read(workdir: pathlib.Path, overrides: Mapping[str, Any]) -> Run:
       'precision': result['precision'],  # which older files do not have
     }
     step = result['step']
-  except (json.JSONDecodeError, KeyError, IndexError) as error:
+  except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
     raise UserError(f'{path}: not what this version writes: {again}') from error
   for key, value in measured.items():
     if overrides.get(key, value) not in (value, 'auto'):

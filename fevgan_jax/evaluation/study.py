@@ -137,7 +137,12 @@ def tally(votes: Sequence[pathlib.Path], output: pathlib.Path) -> list[pathlib.P
   path = output / KEY
   try:
     key = json.loads(path.read_text())
-  except (OSError, json.JSONDecodeError) as error:
+    pairs = [question['shown'] for question in key['questions']]
+    words = [key['study'], key['dataset'], *(word for pair in pairs for word in pair)]
+    words += [system[name] for system in key['systems'] for name in ('name', 'system')]
+    if {*map(type, words)} != {str} or {*map(len, pairs)} != {2}:
+      raise ValueError('no pairs of words')
+  except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
     raise UserError(
       f'{path}: cannot be read: expected the key that --mode study wrote; name its folder with '
       '--output'
@@ -186,7 +191,7 @@ def read_ballot(file: pathlib.Path, key: dict) -> Ballot:
     sent = json.loads(file.read_text())
     study_id, rater, sides = sent['study'], int(sent['rater']), [str(x) for x in sent['sides']]
     unchanged = sent['checksum'] == checksum('|'.join([study_id, str(rater), *sides]))
-  except (OSError, ValueError, KeyError, TypeError) as error:
+  except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
     raise UserError(f'{file}: not what a study ends with: expected votes-RATER.json') from error
   if study_id != key['study']:
     raise UserError(f'{file}: votes of another study ({study_id}, not {key["study"]})')

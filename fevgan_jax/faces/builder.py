@@ -70,6 +70,8 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   the version; TFDS writes them when all are there, and the folder goes.
   """
 
+  beam_options = None  # of Apache Beam, if it is to make the clips
+
   @abc.abstractmethod
   def find(self, manual_dir: pathlib.Path) -> list[Recording]:
     """Every recording below a folder, wanted or not, in a fixed order."""
@@ -136,6 +138,7 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         frames=config.frames,
         size=config.size,
         processes=config.processes,
+        beam_options=self.beam_options,
       )
     )
     splits = {name: list(zip(recordings, outcomes)) for name, recordings in found.items()}

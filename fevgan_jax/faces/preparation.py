@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -29,6 +30,7 @@ def finish(
   frames: int,
   size: int,
   processes: int | None = None,
+  beam_options: Any = None,
 ) -> list[Outcome]:
   """Makes the clips that `folder` does not hold yet.
 
@@ -39,6 +41,7 @@ def finish(
     frames: see `recording.clip`.
     size: see `recording.clip`.
     processes: how many; by default as many as this process may use cores.
+    beam_options: of Apache Beam, if it is to do the work; its workers share this disk.
 
   Returns:
     The outcome of every recording, in their order.
@@ -52,7 +55,14 @@ def finish(
   done = len(names) - len(missing)
   if done:
     logging.info('%d of %d recordings were finished before', done, len(names))
-  if missing:
+  if missing and beam_options:
+    import apache_beam
+
+    work = [(recordings[i], names[i], frames, size) for i in missing]
+    with apache_beam.Pipeline(options=beam_options) as pipeline:
+      each = pipeline | apache_beam.Create(work) | apache_beam.Reshuffle()
+      each | apache_beam.MapTuple(_finish)
+  elif missing:
     processes = min(processes or workers.available_cores(), len(missing))
     with (
       workers.pool(processes) as pool,

@@ -80,6 +80,8 @@ def _read_zip(file: io.BufferedReader) -> tuple[Any, dict[str, np.ndarray]]:
     pickles = [name for name in archive.namelist() if name.endswith('/data.pkl')]
     if len(pickles) != 1:
       raise ValueError("a zip archive without 'data.pkl' is no PyTorch file")
+    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+      raise ValueError('PyTorch compresses nothing')  # and what is small stays small
     folder = pickles[0].removesuffix('data.pkl')
     unpickler = _Unpickler(io.BytesIO(archive.read(pickles[0])))
     content = unpickler.load()

@@ -59,6 +59,8 @@ def read(path: pathlib.Path) -> dict[str, Any]:
     AttributeError,
     TypeError,
     OSError,
+    MemoryError,
+    OverflowError,
     zipfile.BadZipFile,
     scipy.io.matlab.MatReadError,
   ) as error:
@@ -113,7 +115,9 @@ def _keras(path: pathlib.Path) -> Weights:
     layers = (root[name] for name in names)
     pairs = ([layer[weight] for weight in _texts(layer, 'weight_names')] for layer in layers)
     weights = _named(
-      (pair[0][()], pair[1][()]) for pair in pairs if len(pair) == 2 and pair[0].shape[:2] == (3, 3)
+      (pair[0][()], pair[1][()])
+      for pair in pairs
+      if len(pair) == 2 and pair[0].shape[:2] == (3, 3) and max(pair[0].size, pair[1].size) < 1e7
     )
   return _from_bgr(weights) if 'conv1_1' in names else weights
 

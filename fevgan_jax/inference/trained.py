@@ -213,7 +213,14 @@ def read(path: pathlib.Path) -> tuple[dict, dict]:
       raise ValueError('numbers that are not finite')
     models.recipe(config['system'])
     return {name: variables[name] for name in ('params', 'batch_stats')}, config
-  except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+  except (
+    safetensors.SafetensorError,
+    OSError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RecursionError,
+  ) as error:
     reason = f'{type(error).__name__}: {error}'.splitlines()[0]
     raise UserError(
       f'{path}: not the weights of a generator ({reason}): expected what --mode export wrote'

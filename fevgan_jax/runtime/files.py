@@ -7,14 +7,18 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from absl import logging
 
 from fevgan_jax.runtime.errors import UserError
+
+PARTIAL = '.partial-'  # how names of folders begin that hold a file that is not yet whole
 
 
 @contextlib.contextmanager
@@ -27,10 +31,16 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
   path = Path(path)
   with named_in_errors(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.', dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
       temporary = os.path.join(folder, path.name)
       yield temporary
       os.replace(temporary, path)
+
+
+def discard_partial(folder: str | os.PathLike) -> None:
+  """Removes what killed processes have left unfinished in a folder and those in it."""
+  for left in Path(folder).rglob(f'{PARTIAL}*'):
+    shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -45,11 +55,11 @@ def named_in_errors(path: str | os.PathLike) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
-  """Holds a lock file while the block runs, so that no other process does. It is given back however
-  the process ends. Where a file system has no locks, nothing is held.
+  """Holds a lock file while the block runs, so that no other process does. The lock is given back
+  however the process ends. Where a file system has no locks, nothing is held.
 
   Args:
-    path: of the lock file, which says who holds it, and stays.
+    path: of the lock file, which says who holds it, and goes at the end.
     waits: whether to wait for another process that holds it.
 
   Raises:
@@ -57,13 +67,29 @@ def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
   """
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with open(path, 'a+') as file:
+  with _locked(path, waits) as file:
+    with contextlib.suppress(OSError):  # of a full disk; the lock is held all the same
+      file.truncate(0)
+      since = time.strftime('%Y-%m-%d %H:%M:%S')
+      file.write(f'process {os.getpid()} on {platform.node()}, since {since},')
+      file.flush()
+    try:
+      yield
+    finally:
+      path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, waits: bool) -> TextIO:
+  """The open lock file; see `held`."""
+  while True:
+    file = open(path, 'a+')
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       file.seek(0)
       who = file.read().strip() or 'another process'
       if not waits:
+        file.close()
         raise UserError(
           f'{path.parent}: {who} is at work there: wait until it ends, or name another folder'
         ) from None
@@ -71,12 +97,10 @@ def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
       fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
       logging.warning('%s: no lock (%s): start no second process there', path, error.strerror)
-    with contextlib.suppress(OSError):  # of a full disk; the lock is held all the same
-      file.truncate(0)
-      since = time.strftime('%Y-%m-%d %H:%M:%S')
-      file.write(f'process {os.getpid()} on {platform.node()}, since {since},')
-      file.flush()
-    yield
+      return file
+    if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+      return file
+    file.close()  # the process that held it has taken the file away
 
 
 def sha256(path: str | os.PathLike) -> str:

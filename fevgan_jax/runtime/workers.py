@@ -32,7 +32,7 @@ def pool(processes: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
   block ends, is given up.
   """
   with (
-    _environment(),
+    environment(),
     concurrent.futures.ProcessPoolExecutor(
       processes, multiprocessing.get_context('spawn'), _end_with_parent
     ) as executor,
@@ -62,16 +62,19 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-  """What spawned processes inherit: one thread of linear algebra, and where our modules are."""
-  path, environment = list(sys.path), dict(os.environ)
-  sys.path[:0] = [str(ROOT / 'datasets'), str(ROOT)]
-  os.environ.update(SINGLE_THREADED)
+def environment() -> Iterator[None]:
+  """What new processes inherit: one thread of linear algebra, and where our modules are."""
+  path, old = list(sys.path), dict(os.environ)
+  ours = [str(ROOT / 'datasets'), str(ROOT)]
+  sys.path[:0] = ours  # multiprocessing hands it on
+  others = filter(None, [old.get('PYTHONPATH')])
+  new = SINGLE_THREADED | {'PYTHONPATH': os.pathsep.join([*ours, *others])}
+  os.environ.update(new)
   try:
     yield
   finally:
     sys.path[:] = path
-    for name in SINGLE_THREADED:
+    for name in new:
       os.environ.pop(name)
-      if name in environment:
-        os.environ[name] = environment[name]
+      if name in old:
+        os.environ[name] = old[name]

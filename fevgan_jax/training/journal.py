@@ -115,14 +115,13 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
   last one half written."""
   lines, skipped = [], 0
   for text in path.read_text(errors='replace').split('\n') if path.exists() else []:
+    if not text:
+      continue
     try:
-      line = json.loads(text or '{}')
-    except ValueError:
-      line = None
-    if isinstance(line, dict) and isinstance(line.get('step'), int):
-      lines.append(line)
-    else:
-      skipped += bool(text)
+      line = {name: float(value) for name, value in json.loads(text).items()}
+      lines.append(line | {'step': int(line['step'])})
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
+      skipped += 1
   if skipped:
     logging.warning('%s: skipped %d lines that are not metrics', path, skipped)
   return lines

@@ -1,13 +1,16 @@
-"""Prepared data that are damaged, each in another way, and two preparations at once."""
+"""Prepared data that are damaged, each in another way; two preparations at once; Apache Beam."""
 
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import scenes
 from runs import ROOT
 
+from configs import own_clips
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.runtime.errors import UserError
 
@@ -40,7 +43,6 @@ def empty_folder(path: pathlib.Path) -> None:
     (pathlib.Path.unlink, '*train*'),
     (cut, 'dataset_info.json'),
     (pathlib.Path.unlink, 'dataset_info.json'),
-    (pathlib.Path.unlink, 'features.json'),
     (empty_folder, 'features.json'),
   ],
 )
@@ -55,26 +57,63 @@ def test_damaged_data_are_told(damage, files, config, tmp_path):
     epoch = batches.train_batches(datasets.Clips(ready, 'train'), config, [])
     for _ in range(3):
       next(epoch)
-    assert list(datasets.Clips(ready, 'test'))
+    datasets.Clips(ready, 'test')[0]
+
+
+def prepare(*words: str) -> subprocess.Popen:
+  return subprocess.Popen(
+    [sys.executable, ROOT / 'main.py', '--mode', 'prepare', *words],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
 
 
 def test_two_preparations_at_once(config, tmp_path):
-  words = ['--config.dataset.config=tiny', f'--config.dataset.data_dir={tmp_path}']
   # What a killed preparation has left.
   left = tmp_path / 'synthetic_faces' / 'tiny' / 'incomplete.ABCDEF_1.2.0'
   left.mkdir(parents=True)
-  processes = [
-    subprocess.Popen(
-      [sys.executable, ROOT / 'main.py', '--mode', 'prepare', *words],
-      stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT,
-      text=True,
-    )
-    for _ in range(2)
-  ]
+  words = '--config.dataset.config=tiny', f'--config.dataset.data_dir={tmp_path}'
+  processes = [prepare(*words) for _ in range(2)]
   printed = [process.communicate(timeout=200)[0] for process in processes]
   assert [process.returncode for process in processes] == [0, 0], printed
   assert sum('waiting until process' in text for text in printed) == 1, printed
   assert not left.exists()
   config.dataset.data_dir = str(tmp_path)
   assert len(datasets.Clips(datasets.prepare(config), 'train')) == 12
+
+
+def same_clips(ready, others) -> None:
+  """In the same order, every feature byte for byte; not so the records, whose order of features is
+  TFDS's and another in every process."""
+  for split in ('train', 'test'):
+    ours, theirs = datasets.Clips(ready, split), datasets.Clips(others, split)
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours, theirs):
+      assert one.keys() == other.keys()
+      for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_apache_beam_makes_the_same_clips(config, tmp_path):
+  pytest.importorskip('apache_beam', reason='Apache Beam is not installed: pip install .[beam]')
+  beam = '--beam=DirectRunner --direct_num_workers=2 --direct_running_mode=multi_processing'
+  # Rendered.
+  processes = [
+    prepare(beam, '--config.dataset.config=tiny', f'--config.dataset.data_dir={tmp_path}')
+  ]
+  # Recorded.
+  manual = tmp_path / 'manual'
+  for subject, seed in (('Anna', 0), ('Zoe', 1_000_003)):
+    folder = manual / 'own_clips' / subject / 'anger' / 'take'
+    scenes.write(folder, scenes.oulu_names(6), scenes.frames(seed, 'anger', scenes.OULU))
+  here, there = (scenes.config_of(own_clips, manual, tmp_path / name) for name in ('here', 'there'))
+  places = (f'--config.dataset.{name}={there.dataset[name]}' for name in ('data_dir', 'manual_dir'))
+  processes.append(prepare('--config=configs/own_clips.py', beam, *places))
+  for process in processes:
+    printed = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, printed
+  original = datasets.prepare(config)
+  config.dataset.data_dir = str(tmp_path)
+  same_clips(datasets.prepare(config), original)
+  same_clips(datasets.prepare(there), datasets.prepare(here))

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.runtime.files import held, packaged, replacing, sha256
+from fevgan_jax.runtime.files import discard_partial, held, packaged, replacing, sha256
 
 CONTENT = b'weights'
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -41,6 +41,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
     raise RuntimeError
   assert path.read_text() == 'old'
   assert [file.name for file in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_what_a_kill_left_unfinished_is_removed(tmp_path):
+  program = (
+    'import os; from fevgan_jax.runtime.files import replacing\n'
+    f'with replacing({str(tmp_path / "samples" / "a.txt")!r}): os._exit(1)'
+  )
+  subprocess.run([sys.executable, '-c', program])
+  (tmp_path / 'samples' / 'b.txt').write_text('whole')
+  assert len([*(tmp_path / 'samples').iterdir()]) == 2
+  discard_partial(tmp_path)
+  assert [path.name for path in (tmp_path / 'samples').iterdir()] == ['b.txt']
 
 
 def test_a_full_disk_is_told_with_the_file(tmp_path):
