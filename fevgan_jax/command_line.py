@@ -38,7 +38,7 @@ OUTPUTS = {
   'export': 'export',
 }
 WITH_WEIGHTS = ('generate', 'demo', 'export')  # use the project's, if no workdir is named
-FORMATS = ('safetensors', 'stablehlo')
+FORMATS = ('safetensors', 'stablehlo', 'onnx')
 PROCESSES = ('coordinator', 'processes', 'process')
 COUNTS = ('log_every', 'sample_every', 'checkpoint_every', 'checkpoints_kept')
 DEFAULT = pathlib.Path(__file__).parents[1] / 'configs' / 'synthetic_faces.py'

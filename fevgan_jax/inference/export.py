@@ -2,13 +2,15 @@
 
 - stablehlo: one program with all weights and the face network inside, for CPU, CUDA and TPU.
   Whoever loads it needs JAX and none of this code.
+- onnx: the same for ONNX runtimes, browsers among them: matrix products and rearrangements in
+  place of transposed convolutions.
 - safetensors: the weights in the manner of the Hugging Face Hub, model.safetensors, config.json
   and a model card. `fevgan_jax.load` reads the folder.
 """
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ from absl import logging
 from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY, NUM_LABELS
 from fevgan_jax.inference import trained
+from fevgan_jax.models.parts import conv
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 
@@ -63,7 +66,7 @@ def export(
   """Writes a generator's files.
 
   Args:
-    format: 'safetensors' or 'stablehlo'.
+    format: 'safetensors', 'stablehlo' or 'onnx'.
     output: folder for them.
     workdir: of a training run, or None for the weights that come with the project.
     system: whose weights; only read without a workdir.
@@ -76,7 +79,8 @@ def export(
     UserError: no weights, or what writes the program is not installed.
   """
   generator = trained.load(workdir, overrides, system=system)
-  files = {'safetensors': weights, 'stablehlo': program}[format](generator, output)
+  write = {'safetensors': weights, 'stablehlo': stablehlo, 'onnx': onnx}[format]
+  files = write(generator, output)
   logging.info('wrote %s', ', '.join(map(str, files)))
   return files
 
@@ -101,7 +105,7 @@ def weights(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[p
   return [path, *files]
 
 
-def program(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[pathlib.Path]:
+def stablehlo(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[pathlib.Path]:
   """SYSTEM.stablehlo, and SYSTEM.json, which says what goes in and comes out."""
   try:
     import flatbuffers  # noqa: F401  JAX writes programs with it
@@ -111,22 +115,75 @@ def program(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[p
     ) from None
   from jax import export as jax_export
 
-  _, side, _, _ = generator.clip_shape
+  one = clip_of(generator)
+  # One after the other: so there may be any number of them.
+  traced = jax.jit(lambda *inputs: jax.lax.map(lambda each: one(*each), inputs))
+  (batch,) = jax_export.symbolic_shape('batch')
+  inputs = inputs_of(generator, batch)
+  exported = jax_export.export(traced, platforms=PLATFORMS)(*inputs.values())
+  load = 'jax.export.deserialize(open(FILE, "rb").read()).call(picture, condition, intensity)'
+  return written(
+    generator, output, 'stablehlo', bytes(exported.serialize()), platforms=PLATFORMS, load=load
+  )
 
-  def one(inputs: tuple[jax.Array, ...]) -> jax.Array:
+
+def onnx(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[pathlib.Path]:
+  """SYSTEM.onnx, and SYSTEM.json, which says what goes in and comes out."""
+  try:
+    import jax2onnx
+  except ImportError:
+    raise UserError(
+      '--format onnx: needs jax2onnx, which is not installed: pip install jax2onnx'
+    ) from None
+  inputs = inputs_of(generator, 'batch')
+  single = [jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for x in inputs.values()]
+  # Primitives alone: of the functions above them the library knows what runtimes do not.
+  with conv.by_products():
+    one = jax.make_jaxpr(clip_of(generator))(*single)
+
+  def all_of_them(*inputs: jax.Array) -> jax.Array:
+    return jax.lax.map(lambda each: jax.core.eval_jaxpr(one.jaxpr, one.consts, *each)[0], inputs)
+
+  names = {'input_names': [*inputs], 'output_names': ['clip']}
+  try:
+    model = jax2onnx.to_onnx(
+      all_of_them, [*inputs.values()], model_name=generator.config.system, **names
+    )
+  except NotImplementedError as error:
+    raise UserError(
+      f'--format onnx: {generator.config.system} has what ONNX has not ({error}): '
+      'expected a system without noise; or take --format stablehlo'
+    ) from error
+  model.graph.output[0].type.tensor_type.shape.dim[0].dim_param = 'batch'
+  load = 'onnxruntime.InferenceSession(FILE).run(["clip"], {"picture": ..., ...})'
+  return written(generator, output, 'onnx', model.SerializeToString(), load=load)
+
+
+def clip_of(generator: trained.TrainedGenerator) -> Callable[..., jax.Array]:
+  """The clip of one picture, condition and intensity."""
+
+  def one(*inputs: jax.Array) -> jax.Array:
     picture, condition, intensity = (x[None] for x in inputs)
     noise = jax.random.key(0)
     return generator.generate_traced(picture, condition, noise, intensity=intensity)[0]
 
-  # One after the other: so there may be any number of them.
-  traced = jax.jit(lambda *inputs: jax.lax.map(one, inputs))
-  (batch,) = jax_export.symbolic_shape('batch')
-  inputs = {
+  return one
+
+
+def inputs_of(generator: trained.TrainedGenerator, batch: Any) -> dict[str, jax.ShapeDtypeStruct]:
+  """What a program is given, by name."""
+  _, side, _, _ = generator.clip_shape
+  return {
     'picture': jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8),
     'condition': jax.ShapeDtypeStruct((batch, NUM_LABELS), jnp.float32),
     'intensity': jax.ShapeDtypeStruct((batch,), jnp.float32),
   }
-  exported = jax_export.export(traced, platforms=PLATFORMS)(*inputs.values())
+
+
+def written(
+  generator: trained.TrainedGenerator, output: pathlib.Path, kind: str, program: bytes, **more: Any
+) -> list[pathlib.Path]:
+  """Writes a program and its description."""
   meaning = {
     'picture': CROP,
     'condition': f'shares of {", ".join(EXPRESSIONS)}; one-hot for one of them',
@@ -134,23 +191,25 @@ def program(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[p
     if generator.graded
     else 'not used by this system',
   }
+
+  def shaped(shape: tuple, dtype: str, meaning: str) -> dict[str, Any]:
+    return {'shape': ['batch', *shape], 'dtype': dtype, 'meaning': meaning}
+
   described = {
     'system': generator.config.system,
     'inputs': {
-      name: {'shape': str(x.shape), 'dtype': x.dtype.name, 'meaning': meaning[name]}
-      for name, x in inputs.items()
+      name: shaped(x.shape[1:], x.dtype.name, meaning[name])
+      for name, x in inputs_of(generator, 1).items()
     },
-    'output': {
-      'clip': {'shape': str((batch, *generator.clip_shape)), 'dtype': 'uint8', 'meaning': 'RGB'}
-    },
+    'output': {'clip': shaped(generator.clip_shape, 'uint8', 'RGB')},
     'noise': 'where a system draws any: always the same',
-    'platforms': PLATFORMS,
-    'load': 'jax.export.deserialize(open(FILE, "rb").read()).call(picture, condition, intensity)',
+    **more,
     'license': LICENSE,
   }
-  files = [output / f'{generator.config.system}.{kind}' for kind in ('stablehlo', 'json')]
-  contents = bytes(exported.serialize()), (json.dumps(described, indent=1) + '\n').encode()
-  for file, content in zip(files, contents):
-    with replacing(file) as temporary:
+  contents = {kind: program, 'json': (json.dumps(described, indent=1) + '\n').encode()}
+  files = []
+  for ending, content in contents.items():
+    files.append(output / f'{generator.config.system}.{ending}')
+    with replacing(files[-1]) as temporary:
       pathlib.Path(temporary).write_bytes(content)
   return files

@@ -28,10 +28,12 @@ Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], ke
 C], for any number of spatial axes. Both operations take the kernel in this one layout.
 """
 
+import contextlib
+import contextvars
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import chex
 import jax
@@ -145,11 +147,27 @@ def _kernel_gradient(
   )
 
 
+_always_by_products = contextvars.ContextVar('always_by_products', default=False)
+
+
+@contextlib.contextmanager
+def by_products() -> Iterator[None]:
+  """What is traced in the block has matrix products on every platform: a program for runtimes that
+  have no transposed convolution of three dimensions."""
+  token = _always_by_products.set(True)
+  try:
+    yield
+  finally:
+    _always_by_products.reset(token)
+
+
 def _by_platform(
   *arrays: Array, cpu: Callable[..., Array], default: Callable[..., Array], **sizes
 ) -> Array:
   """One of two functions of the same arrays and sizes: `cpu` where the program is compiled for one,
   `default` everywhere else."""
+  if _always_by_products.get():
+    return cpu(*arrays, **sizes)
   branches = {'cpu': cpu, 'default': default}
   return lax.platform_dependent(
     *arrays, **{name: functools.partial(branch, **sizes) for name, branch in branches.items()}
