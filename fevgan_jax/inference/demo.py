@@ -5,7 +5,9 @@ is gone when the server stops.
 """
 
 import collections
+import contextlib
 import functools
+import logging as python_logging
 import os
 import pathlib
 import re
@@ -13,7 +15,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -159,6 +161,19 @@ class Studio:
     return str(mp4), str(gif)
 
 
+@contextlib.contextmanager
+def warnings() -> Iterator[list[str]]:
+  """Collects what is logged as a warning in the block."""
+  lines = []
+  handler = python_logging.Handler(python_logging.WARNING)
+  handler.emit = lambda record: lines.append(record.getMessage())
+  logging.get_absl_logger().addHandler(handler)
+  try:
+    yield lines
+  finally:
+    logging.get_absl_logger().removeHandler(handler)
+
+
 def page(gradio, studio: Studio):
   """The page, a `gradio.Blocks`."""
 
@@ -166,22 +181,30 @@ def page(gradio, studio: Studio):
     if not picture:
       raise gradio.Error('Choose a photograph first.', duration=10, print_exception=False)
     try:
-      mp4, gif = studio.clip(name, picture, *how)
+      with warnings() as lines:
+        mp4, gif = studio.clip(name, picture, *how)
     except UserError as error:
       words = str(error).replace(f'{picture}: ', '')
       raise gradio.Error(words, duration=10, print_exception=False) from None
+    for line in lines:
+      gradio.Warning(line.replace(f'{picture}: ', ''), duration=10)
     return mp4, mp4, gif
+
+  class Photograph(gradio.Image):
+    """Hands the file on as it is: that it is no picture is ours to say."""
+
+    is_template = True  # the browser knows it by the name of its base
+
+    def preprocess(self, payload) -> str | None:
+      return payload and payload.path
 
   with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
     gradio.Markdown(f'# {TITLE}\n{CONSENT}')
     asked = gradio.State(None)  # the expression that is shown, or ALL
     with gradio.Row():
       with gradio.Column():
-        picture = gradio.Image(
-          label='A neutral face, from the front',
-          sources=['upload', 'webcam'],
-          type='filepath',
-          height=280,
+        picture = Photograph(
+          label='A neutral face, from the front', sources=['upload', 'webcam'], height=280
         )
         gradio.Examples(
           [str(path) for path in sorted(FACES.glob('*.png'))], picture, label='Rendered faces'

@@ -73,6 +73,10 @@ def test_a_photograph_an_expression_a_clip(served, page, tmp_path):
   tab.locator('img[alt=""], .image-frame img').first.wait_for()
   button('fear').click()
   tab.get_by_text('no face found: expected one upright face').wait_for()
+  tab.set_input_files('input[type=file]', tmp_path / 'words.png')
+  tab.wait_for_timeout(1000)
+  button('fear').click()
+  tab.get_by_text('not a picture: expected a JPEG or PNG file').wait_for()
 
   tab.reload()
   button('fear').wait_for()
@@ -81,6 +85,7 @@ def test_a_photograph_an_expression_a_clip(served, page, tmp_path):
   tab.locator('.image-frame img').first.wait_for()
   first = clip_after(button('fear').click)
   assert first.endswith('fear.mp4')
+  tab.get_by_text('the mouth is open: expected a neutral face').first.wait_for()
   clip_after(lambda: tab.get_by_label('crop').click())
   with tab.expect_download() as download:
     button('MP4').click()
