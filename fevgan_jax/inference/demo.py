@@ -190,20 +190,15 @@ def page(gradio, studio: Studio):
       gradio.Warning(line.replace(f'{picture}: ', ''), duration=10)
     return mp4, mp4, gif
 
-  class Photograph(gradio.Image):
-    """Hands the file on as it is: that it is no picture is ours to say."""
-
-    is_template = True  # the browser knows it by the name of its base
-
-    def preprocess(self, payload) -> str | None:
-      return payload and payload.path
-
+  # The file as it is: that it is no picture is ours to say. In the class itself: Gradio makes the
+  # page's components anew for each visitor, and for a subclass it writes a file beside this one.
+  gradio.Image.preprocess = lambda self, payload: payload and payload.path
   with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
     gradio.Markdown(f'# {TITLE}\n{CONSENT}')
     asked = gradio.State(None)  # the expression that is shown, or ALL
     with gradio.Row():
       with gradio.Column():
-        picture = Photograph(
+        picture = gradio.Image(
           label='A neutral face, from the front', sources=['upload', 'webcam'], height=280
         )
         gradio.Examples(
