@@ -13,6 +13,7 @@ from PIL import Image
 import main
 from fevgan_jax import command_line
 from fevgan_jax.inference import generate
+from fevgan_jax.runtime import files
 from fevgan_jax.runtime.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -214,6 +215,12 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(tmp_path):
   assert 'Traceback' not in result.stderr
 
 
+def test_a_config_file_without_a_config():
+  result = command('--config', str(ROOT / 'main.py'))
+  assert result.returncode == 2, result.stderr
+  assert '--config: the file defines no get_config' in result.stderr.splitlines()[-1]
+
+
 def test_mistakes_in_what_is_named_are_found_before_anything_is_rendered(tmp_path):
   grey = tmp_path / 'grey.png'
   Image.fromarray(np.zeros((80, 80), np.uint8)).save(grey)
@@ -234,6 +241,14 @@ def test_mistakes_in_what_is_named_are_found_before_anything_is_rendered(tmp_pat
       main.run(['main.py', *words])
     assert '\n' not in str(error.value)
   assert not (tmp_path / 'tfds').exists()
+
+
+def test_a_workdir_is_for_one_process_at_a_time(tmp_path):
+  (tmp_path / 'command.txt').write_text('of the first')
+  with files.held(tmp_path / '.lock'), pytest.raises(UserError, match='is at work there') as told:
+    main.run(['main.py', '--workdir', str(tmp_path)])
+  assert f'process {os.getpid()} on ' in str(told.value)
+  assert (tmp_path / 'command.txt').read_text() == 'of the first'
 
 
 def test_help_shows_the_modes():

@@ -82,10 +82,18 @@ class Journal:
     )
 
   def write_scalars(self, step: int, values: dict[str, float]) -> None:
+    """One line with these values.
+
+    Raises:
+      UserError: the workdir is no longer there.
+    """
     if not self._writes:
       return
-    with named_in_errors(self._path), self._path.open('a') as file:
-      file.write(json.dumps({'step': step} | values) + '\n')
+    try:
+      with named_in_errors(self._path), self._path.open('a') as file:
+        file.write(json.dumps({'step': step} | values) + '\n')
+    except FileNotFoundError:
+      raise UserError(f'{self._path.parent}: was removed during the run: start it again') from None
     for name, value in values.items():
       self._events.add_scalar(name, value, step)
     self._events.flush()

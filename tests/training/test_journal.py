@@ -1,10 +1,12 @@
 """metrics.jsonl, whatever became of it."""
 
 import json
+import shutil
 
 import pytest
 
 from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import journal
 from fevgan_jax.training.journal import Journal
 
@@ -47,6 +49,15 @@ def test_what_is_no_line_of_metrics_is_skipped_and_said(tmp_path, caplog):
   assert kept(tmp_path) == good[:2]
   journal.draw(tmp_path)
   assert media.read_image(tmp_path / 'metrics.png').std() > 0
+
+
+def test_a_workdir_that_was_removed_is_said(tmp_path):
+  workdir = tmp_path / 'run'
+  writing = Journal(workdir, 0)
+  shutil.rmtree(workdir)
+  with pytest.raises(UserError, match='run: was removed during the run'):
+    writing.write_scalars(1, {'loss': 1.0})
+  writing.close()
 
 
 @pytest.mark.parametrize('content', [None, ''])
