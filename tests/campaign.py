@@ -29,7 +29,12 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests' / 'support')]
-os.environ |= {'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'NPROC': '16'}
+os.environ |= {
+  'JAX_PLATFORMS': 'cpu',
+  'NPROC': '16',
+  # To compile takes these runs longer than to run.
+  'XLA_FLAGS': '--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false',
+}
 
 from runs import command, lines, same  # noqa: E402
 

@@ -176,7 +176,10 @@ def create_state(
   def create(frozen, batch, rng) -> TrainState:
     return state.create(system, system.example(frozen, batch), rng)
 
-  return jax.jit(create)(frozen, batch, jax.random.key(config.seed))
+  # It runs once: to optimize it would take longer than it does.
+  hasty = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
+  created = jax.jit(create, compiler_options=hasty)
+  return created(frozen, batch, jax.random.key(config.seed))
 
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
-from networks import filled, narrow
+from networks import filled, narrow, small
 from PIL import Image
 from runs import same
 
@@ -24,6 +24,7 @@ from fevgan_jax.models.parts.system import Example, Generated
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint, step, train
+from fevgan_jax.training import state as states
 
 TERMS = {  # FEV-GAN's runs are in test_train
   'vgan': {'mask'},
@@ -47,9 +48,9 @@ def saved_and_restored(state, config, folder: pathlib.Path):
 def test_a_checkpoint_holds_all_of_a_state(name, batch, tmp_path):
   config = narrow(name)
   system = models.build(config, None)
-  batch = {key: value[:2] for key, value in batch.items()}
-  create = functools.partial(train.create_state, system, None, config)
-  state = filled(jax.eval_shape(create, {'video': batch['video'][0]}))
+  batch = {key: jnp.asarray(value[:2]) for key, value in batch.items()}
+  create = lambda: states.create(system, system.example(None, batch), jax.random.key(0))  # noqa: E731
+  state = filled(jax.eval_shape(create))
   restored, position, before = saved_and_restored(state, config, tmp_path)
   assert (position, before) == ({'next_index': 1}, config.to_dict())
   assert same(restored, state)
@@ -67,7 +68,7 @@ def test_a_checkpoint_holds_all_of_a_state(name, batch, tmp_path):
 def test_a_checkpoint_goes_on_exactly(batch, tmp_path):
   # ImaGINator's: two critics, one with views, and statistics that every pass changes.
   config = narrow('imaginator')
-  system = models.build(config, None)
+  system = small(models.build(config, None), config)
   batch = {key: jnp.asarray(value[:2]) for key, value in batch.items()}
   step_of = jax.jit(lambda state: step.train_step(system, state, None, batch, jax.random.key(1)))
   fresh = train.create_state(system, None, config, {'video': batch['video'][0]})

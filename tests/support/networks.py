@@ -1,8 +1,11 @@
 """What the tests of the systems share: shapes and sizes of their networks, without computing
 anything."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +13,7 @@ import numpy as np
 from configs import base, synthetic_faces
 from fevgan_jax import models
 from fevgan_jax.models.parts import layers
-from fevgan_jax.models.parts.system import Example, Generated
+from fevgan_jax.models.parts.system import Example, Generated, System
 from fevgan_jax.training import state
 from fevgan_jax.training.state import TrainState
 
@@ -92,6 +95,38 @@ def filled(shapes):
   """Variables of these shapes, drawn without compiling what draws them."""
   rng = np.random.default_rng(0)
   return jax.tree.map(lambda x: np.abs(rng.normal(0.05, 0.2, x.shape)).astype(x.dtype), shapes)
+
+
+class Painter(nn.Module):
+  """A generator that is compiled in no time: colors the picture, another color in each frame."""
+
+  norm: Callable[[bool], nn.Module]
+
+  @nn.compact
+  def __call__(self, image, label, features, train):
+    x = self.norm(train)(nn.Dense(6)(jnp.concatenate([image.mean((1, 2)), label], -1)))
+    colors = nn.Dense(32 * 3)(nn.relu(x)).reshape(-1, 32, 1, 1, 3)
+    return Generated(nn.tanh(image[:, None] + colors))
+
+
+class Judge(nn.Module):
+  """A critic of the colors of all frames that it sees."""
+
+  norm: Callable[[bool], nn.Module]
+
+  @nn.compact
+  def __call__(self, video, label, train):
+    x = nn.Dense(6)(jnp.concatenate([video.mean((-3, -2)).reshape(len(video), -1), label], -1))
+    return nn.Dense(1)(nn.relu(self.norm(train)(x)))[:, 0]
+
+
+def small(system: System, config, axis_name: str | None = None) -> System:
+  """The system with networks that are compiled in no time. The step knows nothing of them."""
+  norm = layers.batch_norm(config.norm, axis_name)
+  judged = {
+    name: dataclasses.replace(critic, module=Judge(norm)) for name, critic in system.critics.items()
+  }
+  return dataclasses.replace(system, generator=Painter(norm), critics=judged)
 
 
 def drawn(generator, images, labels):

@@ -9,10 +9,15 @@ import time
 
 import jax
 import numpy as np
+import pytest
 
 from fevgan_jax.runtime import parallel
 
 ROOT = pathlib.Path(__file__).parents[2]
+# Orbax's threads go on reading a checkpoint for a moment after it has turned out to be broken.
+threads_read_on = pytest.mark.filterwarnings(
+  'ignore:(?s).*Event loop is closed:pytest.PytestUnraisableExceptionWarning'
+)
 STEPS = 6  # 12 clips of 2 people, 2 epochs, batches of 4
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from runs import same
+from runs import same, threads_read_on
 
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import checkpoint, train
 from fevgan_jax.training.checkpoint import Checkpoints, restore_generator
+
+pytestmark = threads_read_on
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ def start(config):
   """Starts both processes of a run, the second one with words of its own, and kills what is left of
   them at the end."""
   environment = os.environ | {
-    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
+    # The last one counts.
+    'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=2',
   }
   started = []
 
@@ -83,7 +83,7 @@ def test_two_processes_equal_one_and_outlive_a_dead_peer(run, config, start, tmp
   variables, _, saved = checkpoint.restore_generator(alone)
   assert saved == 4
   continued = train.train(config, alone).generator.variables
-  assert difference(continued, expected.generator.variables) < 1e-6
+  assert difference(continued, expected.generator.variables) < 1e-5
 
   printed = finish(processes)[0]
   assert processes[0].returncode == supervisor.LOST, printed
@@ -101,7 +101,7 @@ def test_two_processes_equal_one_and_outlive_a_dead_peer(run, config, start, tmp
   assert not nowhere.exists()
   together, _, saved = checkpoint.restore_generator(first)
   assert saved == STEPS
-  assert difference(together, expected.generator.variables) < 1e-6
+  assert difference(together, expected.generator.variables) < 1e-5
   assert difference(together, variables) > 1e-4  # of the last two steps
   assert json.loads((first / 'evaluation.json').read_text())['step'] == STEPS
 

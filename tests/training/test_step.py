@@ -1,7 +1,6 @@
 """Algorithm 1: who moves when, the gradients, and the same parameters on one device and on four."""
 
 import dataclasses
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -9,37 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from networks import small
 
 from fevgan_jax import identity, models
 from fevgan_jax.models.parts import losses
-from fevgan_jax.models.parts.layers import batch_norm
-from fevgan_jax.models.parts.system import Critic, Generated
+from fevgan_jax.models.parts.system import Critic
 from fevgan_jax.runtime import parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import state, step
-
-
-class Painter(nn.Module):
-  """A generator that is compiled in no time: colors the picture, another color in each frame."""
-
-  norm: Callable[[bool], nn.Module]
-
-  @nn.compact
-  def __call__(self, image, label, features, train):
-    x = self.norm(train)(nn.Dense(6)(jnp.concatenate([image.mean((1, 2)), label], -1)))
-    colors = nn.Dense(32 * 3)(nn.relu(x)).reshape(-1, 32, 1, 1, 3)
-    return Generated(nn.tanh(image[:, None] + colors))
-
-
-class Judge(nn.Module):
-  """A critic of the colors of all frames."""
-
-  norm: Callable[[bool], nn.Module]
-
-  @nn.compact
-  def __call__(self, video, label, train):
-    x = nn.Dense(6)(jnp.concatenate([video.mean((2, 3)).reshape(len(video), -1), label], -1))
-    return nn.Dense(1)(nn.relu(self.norm(train)(x)))[:, 0]
 
 
 def build(
@@ -49,12 +25,10 @@ def build(
   or small ones: the step knows nothing of them."""
   system = models.build(config, encoder, axis_name=axis_name)
   critic = dataclasses.replace(system.critics['critic'], optimizer=optax.sgd(critic_rate))
-  system = dataclasses.replace(system, optimizer=optax.sgd(generator_rate))
-  if networks == 'small':
-    norm = batch_norm(config.norm, axis_name)
-    system = dataclasses.replace(system, generator=Painter(norm))
-    critic = dataclasses.replace(critic, module=Judge(norm))
-  return dataclasses.replace(system, critics={'critic': critic})
+  system = dataclasses.replace(
+    system, optimizer=optax.sgd(generator_rate), critics={'critic': critic}
+  )
+  return small(system, config, axis_name) if networks == 'small' else system
 
 
 def create(system, batch, frozen=None):
