@@ -1,5 +1,5 @@
 """What the tests of the systems share: shapes and sizes of their networks, without computing
-anything."""
+anything, and networks that take the place of theirs."""
 
 import dataclasses
 from collections.abc import Callable
