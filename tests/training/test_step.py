@@ -107,6 +107,26 @@ def test_update_follows_the_gradient_of_the_whole_objective(config, batch):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4, rtol=2e-3), moved, expected)
 
 
+def test_the_critics_statistics_are_of_real_clips_and_then_of_generated_ones(config, batch):
+  before, after, _ = run_at(config, batch, generator_rate=0.0, critic_rate=0.0)
+  system = build(config)
+  example = system.example(None, batch)
+  keep = {'train': True, 'mutable': ['batch_stats']}
+  generated, _ = system.generator.apply(
+    before.generator.variables, example.image, example.label, None, **keep
+  )
+  critic, variables = system.critics['critic'].module, before.critics['critic'].variables
+  for video in (example.video, generated.video):
+    _, changed = critic.apply(variables, video, example.label, **keep)
+    variables = variables | changed
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    after.critics['critic'].batch_stats,
+    variables['batch_stats'],
+  )
+  assert not same(after.critics['critic'].batch_stats, before.critics['critic'].batch_stats)
+
+
 def test_generator_is_judged_by_the_critic_after_its_update_or_before(config, batch):
   # With a large critic rate the verdict on the same clip changes if the new critic gives it.
   *_, slow = run_at(config, batch, generator_rate=1e-2, critic_rate=0.0)
