@@ -268,3 +268,7 @@ def test_critics_with_other_views_and_noise(config, batch):
     rel=1e-5,
   )
   assert jnp.isfinite(metrics['generator/frame_critic'])
+  # The next step draws another frame.
+  _, later = run(system, current.replace(step=current.step + 1), batch)
+  assert later['critic/loss'] == metrics['critic/loss']
+  assert later['frame_critic/loss'] != metrics['frame_critic/loss']
