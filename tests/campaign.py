@@ -36,7 +36,7 @@ os.environ |= {
   'XLA_FLAGS': '--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false',
 }
 
-from runs import command, lines, same  # noqa: E402
+from runs import command, same, untimed  # noqa: E402
 
 from configs import synthetic_faces  # noqa: E402
 from fevgan_jax.runtime.errors import UserError  # noqa: E402
@@ -104,10 +104,7 @@ class Campaign:
       return str(error)
     if step != expected or not same(ours, theirs):
       return f'other parameters at step {step}'
-    means, others = (
-      [{k: v for k, v in line.items() if k != 'seconds_per_step'} for line in lines(folder)]
-      for folder in (workdir, untouched)
-    )
+    means, others = (untimed(folder) for folder in (workdir, untouched))
     if means != others:
       return f'other metrics: {[line["step"] for line in means]}'
     pictures, others = (

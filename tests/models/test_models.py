@@ -49,8 +49,8 @@ def test_a_checkpoint_holds_all_of_a_state(name, batch, tmp_path):
   config = narrow(name)
   system = models.build(config, None)
   batch = {key: jnp.asarray(value[:2]) for key, value in batch.items()}
-  create = lambda: states.create(system, system.example(None, batch), jax.random.key(0))  # noqa: E731
-  state = filled(jax.eval_shape(create))
+  fresh = functools.partial(states.create, system, system.example(None, batch), jax.random.key(0))
+  state = filled(jax.eval_shape(fresh))
   restored, position, before = saved_and_restored(state, config, tmp_path)
   assert (position, before) == ({'next_index': 1}, config.to_dict())
   assert same(restored, state)

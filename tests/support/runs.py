@@ -31,6 +31,11 @@ def lines(workdir: pathlib.Path) -> list[dict]:
   return [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 
 
+def untimed(workdir: pathlib.Path) -> list[dict]:
+  """The lines of metrics.jsonl but for the times in them."""
+  return [{k: v for k, v in line.items() if k != 'seconds_per_step'} for line in lines(workdir)]
+
+
 def command(config, workdir: pathlib.Path, *words: str) -> list[str]:
   """The same run as a command."""
   overrides = {

@@ -4,16 +4,12 @@ import json
 import shutil
 
 import pytest
+from runs import untimed
 
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import journal
 from fevgan_jax.training.journal import Journal
-
-
-def kept(workdir) -> list[dict]:
-  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-  return [{k: v for k, v in json.loads(x).items() if k != 'seconds_per_step'} for x in lines]
 
 
 def test_an_interrupted_run_leaves_the_same_lines(tmp_path):
@@ -34,7 +30,7 @@ def test_an_interrupted_run_leaves_the_same_lines(tmp_path):
   assert [step['loss'] for step in pending] == [16, 32]
   steps(tmp_path / 'parts', 5, 6, json.loads(json.dumps(pending)))
   expected = [{'step': 3, 'loss': 14 / 3}, {'step': 6, 'loss': 112 / 3}]
-  assert kept(tmp_path / 'parts') == kept(tmp_path / 'whole') == expected
+  assert untimed(tmp_path / 'parts') == untimed(tmp_path / 'whole') == expected
 
 
 def test_what_is_no_line_of_metrics_is_skipped_and_said(tmp_path, caplog):
@@ -46,7 +42,7 @@ def test_what_is_no_line_of_metrics_is_skipped_and_said(tmp_path, caplog):
   assert journal.read(path) == good
   assert f'{path}: skipped 6 lines that are not metrics' in caplog.text
   Journal(tmp_path, 2).close()
-  assert kept(tmp_path) == good[:2]
+  assert untimed(tmp_path) == good[:2]
   journal.draw(tmp_path)
   assert media.read_image(tmp_path / 'metrics.png').std() > 0
 

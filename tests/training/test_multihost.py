@@ -25,7 +25,7 @@ def start(config):
   """Starts both processes of a run, the second one with words of its own, and kills what is left of
   them at the end."""
   environment = os.environ | {
-    # The last one counts.
+    # Of a flag that is given twice the second one counts.
     'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=2',
   }
   started = []
@@ -83,6 +83,7 @@ def test_two_processes_equal_one_and_outlive_a_dead_peer(run, config, start, tmp
   variables, _, saved = checkpoint.restore_generator(alone)
   assert saved == 4
   continued = train.train(config, alone).generator.variables
+  # Sums over processes round in another order; the last two steps move by 1e-4 and more, see below.
   assert difference(continued, expected.generator.variables) < 1e-5
 
   printed = finish(processes)[0]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import STEPS, command, lines, same, threads_read_on, wait_for_line
+from runs import STEPS, command, lines, same, threads_read_on, untimed, wait_for_line
 
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.evaluation import compare, evaluate
@@ -242,10 +242,6 @@ def start(config, workdir: pathlib.Path, *words: str) -> subprocess.Popen:
   )
 
 
-def kept(workdir: pathlib.Path) -> list[dict]:
-  return [{k: v for k, v in line.items() if k != 'seconds_per_step'} for line in lines(workdir)]
-
-
 def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tmp_path):
   _, state = run
   datasets.prepare(config)
@@ -255,7 +251,7 @@ def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tm
   process.communicate()
   assert not (tmp_path / 'checkpoints' / str(STEPS)).exists()  # or nothing was interrupted
   assert same(train.train(config, tmp_path), state)
-  assert kept(tmp_path) == kept(run[0])
+  assert untimed(tmp_path) == untimed(run[0])
 
 
 def test_sigterm_saves_the_step_that_it_comes_at(config, tmp_path):
