@@ -11,7 +11,7 @@ from fevgan_jax.faces import truth
 # What a step is given of a clip, and what it is given if its system uses it; see
 # models/parts/recipe.py.
 ALWAYS = {'video': np.uint8, 'label': np.int32}
-WANTED = {'intensity': np.float32, **truth.FEATURES}
+WANTED = {'intensity': np.float32, **truth.KNOWN}
 
 
 def train_batches(
@@ -21,7 +21,7 @@ def train_batches(
   part: slice = slice(None),
 ) -> grain.DatasetIterator:
   """Endless batches: 'video' uint8 [batch, time, height, width, 3], 'label' int32 [batch], and what
-  is wanted and the data set has: 'intensity' float32 [batch], and the features of `faces.truth`.
+  is wanted and the data set has: 'intensity' float32 [batch], and of `faces.truth.KNOWN`.
 
   Every epoch is a new permutation, a function of the seed. `get_state` and `set_state` of the
   result give the position, which counts batches.

@@ -159,7 +159,7 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
       'travel': travels.mean(0).tolist(),
       'grows': float((np.diff(travels) > 0).all(1).mean()),
     }
-  known = {*truth.FEATURES, 'landmarks'} <= source[0].keys()
+  known = truth.KNOWN.keys() <= source[0].keys()
   if models.recipe(config.system).moves_pixels and known:
     result['end_point_error'] = end_point_error(generator.generate_all, source, batch_size)
   with replacing(workdir / 'evaluation.json') as temporary:

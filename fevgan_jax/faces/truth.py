@@ -16,3 +16,12 @@ SHADING_UNIT = 1 / 32  # of a factor of two in linear light
 # Kinds of pixels: no face, seen in frame 0, not seen there. The other features are 0 where a point
 # was not seen.
 UNKNOWN, VISIBLE, HIDDEN = 0, 1, 2
+# What teaches: the features above, and the landmarks, float [..., 68, 2], which say what is what.
+KNOWN = {**FEATURES, 'landmarks': np.float32}
+# A face is three sheets, each of which moves smoothly: the skin above the line between the lips,
+# the skin below it, and the eyeballs.
+SHEETS = UPPER, LOWER, EYES = 0, 1, 2
+# The line between the lips as pairs of landmarks, whose middles it joins, from corner to corner;
+# and the outlines of the eyes.
+LIP_LINE = (60, 60), (61, 67), (62, 66), (63, 65), (64, 64)
+EYE_OUTLINES = tuple(range(36, 42)), tuple(range(42, 48))

@@ -111,9 +111,6 @@ class Model:
     inputs = self._inputs(face, expression, intensity, 0)
     extras = jax.device_get(self.generator.generate_all(*inputs[:-1], intensity=inputs[-1]).extras)
     shown = photograph.scene(image, points, frame, largest)
-    # A mask is at most the intensity: a mouth that opens a little opens on darkness all the same.
-    most = np.clip(inputs[-1], 1e-3, 1).reshape(-1, 1, 1, 1, 1)
-    extras['mask'] = np.minimum(extras['mask'] / most, 1)
     mover = photograph.Mover(shown, face.shape[0])
     motions = [photograph.Motion(*x) for x in zip(*(extras[k] for k in photograph.Motion._fields))]
     frames = frames or self.generator.clip_shape[0]

@@ -2,8 +2,10 @@
 photograph.
 
 A generator that moves pixels says of every pixel of the crop where it comes from, how the light on
-it changes, and where something new is seen. Displacement and light are smooth: enlarged, they move
-the photograph's own pixels, and it stays sharp. Only what a mouth opens on is painted.
+it changes, and which sheet of the face it shows. The sheets' displacements and the light are
+smooth: enlarged, they move the photograph's own pixels, and it stays sharp. Where one sheet ends,
+at lips and lids, the landmarks say at the photograph's own size; what lies behind, in a mouth and
+under a lid, is in `openings`.
 
 Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 """
@@ -21,6 +23,9 @@ from PIL import Image
 from scipy import ndimage
 
 from fevgan_jax.faces import crop
+from fevgan_jax.faces.truth import EYE_OUTLINES, LOWER, UPPER
+from fevgan_jax.inference import openings
+from fevgan_jax.inference.openings import SHARP
 from fevgan_jax.runtime import workers
 
 LARGEST = 1080  # pixels of a side of what is made
@@ -28,38 +33,36 @@ MARGIN = 32  # of the template about its 64, over which a movement fades
 SIDE = crop.SIDE + 2 * MARGIN
 VIEW = 14  # of the template about its 64, that 'face' shows
 EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
-NOSE, LIPS = slice(27, 36), slice(48, 60)
-# Half width and half height, in pixels of the template, of where paint is allowed: about the middle
-# of the lips, and two pixels lower, as a mouth opens downwards.
-MOUTH = np.array([11.0, 10.0])
-BLUR = 0.8  # deviation, in pixels of the template, of what is painted: sharper would be made up
-OPAQUE = 0.4, 0.8  # of the mask: below the first the photograph shows, above the second paint does
-# Powers of the skin's color that dark and bright insides of a mouth have: gums, and teeth.
-RED_DARK, RED_BRIGHT = 1.6, 0.3
+# Deviations, in pixels of the crop, over which a sheet goes on where it is not seen: each counts
+# FARTHER times as much as the one before.
+REACH = (0.5, 1.5, 4.0, 12.0)
+FARTHER = 0.01
+SOFT = 3.0  # pixels of the template over which one sheet becomes the other beside the mouth
 
 
 class Motion(NamedTuple):
   """What happens to a crop, as `fevgan_plus.MotionDecoder` has it, of one clip.
 
   Attributes:
-    displacement: [time, side, side, 2] in pixels, downwards and to the right.
+    upper, lower: [time, side, side, 2], displacements of the two sheets of skin, in pixels,
+      downwards and to the right.
+    sheets: [time, side, side, 4], what part of a pixel shows which of `truth.SHEETS`, and what part
+      none of them.
     shading: [time, side, side, 1], the logarithm of a factor.
-    mask: [time, side, side, 1] in [0, 1].
-    color: [time, side, side, 3] in [-1, 1].
   """
 
-  displacement: np.ndarray
+  upper: np.ndarray
+  lower: np.ndarray
+  sheets: np.ndarray
   shading: np.ndarray
-  mask: np.ndarray
-  color: np.ndarray
 
   def along(self, curve: Sequence[float], frames: int) -> 'Motion':
     """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
     last one, over so many frames; `curve` has values at equal distances."""
     ends = np.linspace(0, 1, frames), np.linspace(0, 1, len(curve))
-    place = np.interp(*ends, curve) * (len(self.mask) - 1)
+    place = np.interp(*ends, curve) * (len(self.sheets) - 1)
     before = np.floor(place).astype(int)
-    after = np.minimum(before + 1, len(self.mask) - 1)
+    after = np.minimum(before + 1, len(self.sheets) - 1)
     part = (place - before).astype(np.float32).reshape(-1, 1, 1, 1)
     return Motion(*(x[before] * (1 - part) + x[after] * part for x in self))
 
@@ -123,34 +126,45 @@ class Patch:
 
   Attributes:
     at: its rows and columns.
+    size: (width, height).
+    template: float32 [height, width, 2], where its pixels' centers lie in the template: to the
+      right and down.
   """
 
-  def __init__(self, to_field: np.ndarray, where: np.ndarray, size: tuple[int, int]):
-    """`to_field` takes pixels of the scene, which is `size` wide and high, to those of the field;
-    the patch covers the box around `where`, bool [SIDE, SIDE], and a pixel more."""
-    low, high = (
-      np.array([edge(np.flatnonzero(where.any(axis))) for axis in (0, 1)])
-      for edge in (np.min, np.max)
-    )
-    corners = np.array(
-      [(x, y) for x in (low[0] - 1, high[0] + 1) for y in (low[1] - 1, high[1] + 1)], float
-    )
-    corners = crop.transform(crop.inverse(to_field), corners)
-    left, top = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(0)), 0, size).astype(int)
+  def __init__(self, shown: Scene, low: np.ndarray, high: np.ndarray):
+    """`low` and `high`: (x, y) of opposite corners, in the template."""
+    to_template = shown.to_template
+    corners = np.array([(x, y) for x in (low[0], high[0]) for y in (low[1], high[1])], float)
+    corners = crop.transform(crop.inverse(to_template), corners)
+    most = shown.pixels.shape[1::-1]
+    left, top = np.clip(np.floor(corners.min(0)), 0, most).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(0)), 0, most).astype(int)
     self.at = slice(top, bottom), slice(left, right)
-    self._matrix = to_field.copy()
-    self._matrix[:, 2] += to_field[:, :2] @ [left, top]
-    self._size = right - left, bottom - top
+    self.size = right - left, bottom - top
+    x, y = np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5
+    self._scene = np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+    self.template = crop.transform(to_template, self._scene).astype(np.float32)
+    # cv2 counts pixels from their centers, and the fields begin MARGIN before the template.
+    self._to_field = to_template.copy()
+    self._to_field[:, 2] += MARGIN + to_template[:, :2] @ [left + 0.5, top + 0.5] - 0.5
+    self._to_scene = crop.inverse(to_template)[:, :2].astype(np.float32)
 
   def enlarge(self, field: np.ndarray) -> np.ndarray:
     """float32 [SIDE, SIDE, channels] -> [height, width, channels] of the patch."""
-    if not all(self._size):  # it lies beyond the photograph
-      return np.zeros((*self._size[::-1], field.shape[-1]), np.float32)
+    if not all(self.size):  # it lies beyond the photograph
+      return np.zeros((*self.size[::-1], field.shape[-1]), np.float32)
     enlarged = cv2.warpAffine(
-      field, self._matrix, self._size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+      field, self._to_field, self.size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
-    return enlarged.reshape(*self._size[::-1], -1)
+    return enlarged.reshape(*self.size[::-1], -1)
+
+  def move(self, pixels: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What the scene's pixels show where a shift, float32 [height, width, 2] in pixels of the
+    template, points to: uint8 [height, width, 3]."""
+    if not all(self.size):
+      return np.zeros((*self.size[::-1], 3), np.uint8)
+    place = self._scene - 0.5 + shift @ self._to_scene.T
+    return cv2.remap(pixels, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 class Mover:
@@ -160,65 +174,69 @@ class Mover:
     """`side` is that of the crop that the generator saw."""
     self._pixels, self._view = shown.pixels, shown.view
     self._scale = crop.SIDE / side
-    matrix = shown.to_template
-    self._to_scene = crop.inverse(matrix)[:, :2].astype(np.float32)
-    # cv2 counts pixels from their centers, and the fields begin MARGIN before the template.
-    to_field = matrix.copy()
-    to_field[:, 2] += MARGIN + matrix[:, :2] @ [0.5, 0.5] - 0.5
-    placed = crop.transform(matrix, shown.landmarks)
+    placed = crop.transform(shown.to_template, shown.landmarks)
     places = np.stack(np.meshgrid(*[np.arange(SIDE) + 0.5 - MARGIN] * 2), -1)
     hull = crop.inside(crop.hull(placed), places.reshape(-1, 2)).reshape(SIDE, SIDE)
     hull &= ((places > 0) & (places < crop.SIDE)).all(-1)  # a long face leaves the crop
     self._fade = Fade(ndimage.binary_erosion(hull, iterations=EDGE))
-    away = (places - placed[LIPS].mean(0) - [0, 2]) / MOUTH
-    self._near_mouth = np.exp(-((away**2).sum(-1) ** 3))[..., None].astype(np.float32)
-    columns, rows = shown.landmarks[NOSE].astype(int).T
-    rows, columns = (at.clip(0, of - 1) for at, of in zip((rows, columns), shown.pixels.shape))
-    skin = shown.pixels[rows, columns].mean(0) + 1
-    self._skin = (skin / skin.mean()).astype(np.float32)
-    size = shown.pixels.shape[1::-1]
-    self._moving = Patch(to_field, np.ones((SIDE, SIDE), bool), size)
-    self._painted = Patch(to_field, self._near_mouth[..., 0] > 1e-3, size)
+    self._moving = Patch(shown, np.full(2, -MARGIN), np.full(2, crop.SIDE + MARGIN))
+    light = openings.Light.of(shown.pixels, shown.landmarks)
+    self._mouth = openings.Mouth(placed, light)
+    self._at_mouth = Patch(shown, *self._mouth.box)
+    self._eyes = []
+    for outline in EYE_OUTLINES:
+      eye = openings.Eye(placed[list(outline)])
+      patch = Patch(shown, *eye.box)
+      self._eyes.append((eye, patch, eye.complete(patch.template, self._pixels[patch.at], light)))
 
   def animate(self, motion: Motion) -> np.ndarray:
     """What is shown, moving: uint8 [time, height, width, 3]."""
     with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
       return np.stack([*pool.map(self._frame, *motion)])
 
-  def _frame(
-    self, displacement: np.ndarray, shading: np.ndarray, mask: np.ndarray, color: np.ndarray
-  ) -> np.ndarray:
+  def _frame(self, upper, lower, sheets, shading) -> np.ndarray:
+    # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
+    upper, lower = (
+      go_on(field[..., ::-1] * self._scale, sheets[..., sheet : sheet + 1])
+      for field, sheet in ((upper, UPPER), (lower, LOWER))
+    )
+    shading = go_on(shading, 1 - sheets[..., 3:])
+    upper, lower, shading = (self._fade(self._on_field(x)) for x in (upper, lower, shading))
     result = self._pixels.copy()
-    result[self._moving.at] = self._move(displacement, shading)
-    result[self._painted.at] = self._paint(result[self._painted.at], mask, color)
+    result[self._moving.at] = self._skin(self._moving, upper, lower, shading)
+    mouth = self._at_mouth
+    result[mouth.at] = self._open_mouth(result[mouth.at], upper, lower, shading)
+    for eye, patch, ball in self._eyes:
+      hole = eye.opening(patch.template + patch.enlarge(upper))
+      result[patch.at] = _blend(result[patch.at], ball, hole)
     return result[self._view]
 
-  def _move(self, displacement: np.ndarray, shading: np.ndarray) -> np.ndarray:
-    """The part that moves, uint8: read off the scene, and lighter or darker."""
-    # A displacement is (down, right) in the template; a shift is (x, y) in the scene.
-    shift = (displacement[..., ::-1] * self._scale) @ self._to_scene.T
-    field = self._fade(self._on_field(np.concatenate([shift, shading], -1)))
-    moves = self._moving.enlarge(field)
-    rows, columns = (np.arange(of.start, of.stop, dtype=np.float32) for of in self._moving.at)
-    x, y = moves[..., 0] + columns, moves[..., 1] + rows[:, None]
-    moved = cv2.remap(self._pixels, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    if not shading.any():
-      return moved
-    return _to_bytes(moved * np.exp(moves[..., 2:]))
+  def _skin(self, patch: Patch, upper, lower, shading) -> np.ndarray:
+    """Both sheets as one, uint8: beside the mouth one becomes the other."""
+    above, below = patch.enlarge(upper), patch.enlarge(lower)
+    height = self._mouth.height(patch.template + (above + below) / 2)
+    shift = below + _smoothstep(-SOFT, SOFT, height)[..., None] * (above - below)
+    return self._lit(patch, patch.move(self._pixels, shift), shading)
 
-  def _paint(self, moved: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """The part around the mouth, uint8, with what the mouth opens on."""
-    mask = self._on_field(mask) * self._near_mouth
-    # Colors mean something only where they are painted: outside they have no weight. Of these, how
-    # light they are is believed; the hue is the person's own, in this photograph's light.
-    lightness = (self._on_field(color).mean(-1, keepdims=True).clip(-1, 1) + 1) / 2
-    weight = np.concatenate([lightness * mask, mask], -1)
-    lightness, mask = np.split(cv2.GaussianBlur(weight, (0, 0), BLUR), 2, axis=-1)
-    enlarged = self._painted.enlarge(np.concatenate([lightness / (mask + 1e-3), mask], -1))
-    lightness, mask = enlarged[..., :1].clip(0, 1), enlarged[..., 1:]
-    redness = RED_DARK + (RED_BRIGHT - RED_DARK) * _smoothstep(0.2, 0.6, lightness)
-    color = 255 * lightness * self._skin**redness
-    return _to_bytes(moved + _smoothstep(*OPAQUE, mask) * (color - moved))
+  def _open_mouth(self, skin: np.ndarray, upper, lower, shading) -> np.ndarray:
+    """The part around the mouth, uint8, with what it opens on between the lips."""
+    patch, mouth = self._at_mouth, self._mouth
+    shifts = above, below = patch.enlarge(upper), patch.enlarge(lower)
+    lips = [self._lit(patch, patch.move(self._pixels, shift), shading) for shift in shifts]
+    column, row = np.round(mouth.chin + MARGIN).astype(int)
+    depth = mouth.below_upper_lip(patch.template + above)
+    opened = mouth.inside(patch.template, self._pixels[patch.at], -lower[row, column], depth)
+    # Where lips overlap the upper one is seen; where they meet, nothing is between them.
+    part = np.clip(0.5 - depth / SHARP, 0, 1)
+    under = np.clip(0.5 - mouth.above_lower_lip(patch.template + below) / SHARP, 0, 1 - part)
+    opened = sum(
+      picture * share[..., None]
+      for picture, share in zip((*lips, opened), (part, under, 1 - part - under))
+    )
+    return _blend(skin, opened, mouth.between_corners(patch.template + (above + below) / 2))
+
+  def _lit(self, patch: Patch, moved: np.ndarray, shading: np.ndarray) -> np.ndarray:
+    return _to_bytes(moved * np.exp(patch.enlarge(shading))) if shading.any() else moved
 
   def _on_field(self, values: np.ndarray) -> np.ndarray:
     """Values of the crop, [side, side, channels], on the field, float32 [SIDE, SIDE, channels]."""
@@ -227,6 +245,18 @@ class Mover:
       values = cv2.resize(values, (crop.SIDE, crop.SIDE), interpolation=cv2.INTER_AREA)
       values = values.reshape(crop.SIDE, crop.SIDE, -1)
     return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
+
+
+def go_on(field: np.ndarray, seen: np.ndarray) -> np.ndarray:
+  """A smooth field, [side, side, channels], as it goes on where it is not seen: the mean of what is
+  seen about a place, the nearest first (normalized convolution: Knutsson and Westin, 1993). `seen`:
+  [side, side, 1] in [0, 1]."""
+  values = np.concatenate([field * seen, seen + 1e-9], -1).astype(np.float32)
+  result = sum(
+    FARTHER**step * cv2.GaussianBlur(values, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE)
+    for step, deviation in enumerate(REACH)
+  )
+  return result[..., :-1] / result[..., -1:]
 
 
 class Fade:
@@ -248,6 +278,11 @@ class Fade:
     film = values.reshape(SIDE * SIDE, -1).astype(np.float32)
     film[~self._known] = self._solve(-(self._of_known @ film[self._known].astype(float)))
     return film.reshape(values.shape)
+
+
+def _blend(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray:
+  """Pictures, [height, width, 3], the second over the first in part, [height, width]: uint8."""
+  return _to_bytes(below + part[..., None] * (np.float32(above) - below))
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

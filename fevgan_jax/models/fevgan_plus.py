@@ -4,6 +4,13 @@ FEV-GAN paints every pixel of 32 frames, and little of an unseen person is left.
 says where each pixel comes from and how the light on it changes, and paints only what the picture
 does not show: teeth, a tongue, the white of an eye that widens. Encoders and critic are FEV-GAN's.
 
+A face is three sheets (layered motion: Wang and Adelson, 1994): the skin above the line between the
+lips, the skin below it, which hangs on the jaw, and the eyeballs, which rest. Each moves smoothly;
+what is sharp about a movement is which sheet a pixel shows.
+
+Everybody smiles alike, more or less: the decoder has a movement of each label that it learns by
+heart, and says of a picture in what it differs.
+
 The colors of a clip tell little of this: painting a lip is as good as moving it, and easier to
 learn. Where a data set knows what moved, what was hidden and how the light changed (rendered faces
 do), three terms of the objective teach it. On others the objective is FEV-GAN's.
@@ -18,6 +25,8 @@ import optax
 from einops import rearrange
 
 from fevgan_jax.faces import crop, truth
+from fevgan_jax.faces.labels import NUM_LABELS
+from fevgan_jax.faces.truth import EYES, LOWER, SHEETS
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models import fevgan
 from fevgan_jax.models.parts.layers import UpConv, normal_init
@@ -29,58 +38,94 @@ Array = jax.Array
 
 LARGEST = 12 / 64  # displacement at intensity 1, in parts of the picture's side
 LARGEST_SHADING = 1.5  # logarithm of a factor
-HIDDEN_WEIGHT = 3.0  # of a hidden point in the mask's term
+HIDDEN_WEIGHT = 3.0  # of a hidden point in the sheets' term
 BEGINNING = 8  # frames over which a movement ramps up
+PAINTED = 4.0  # what is painted is all there once a quarter of a usual expression is
+LEARNED = 10.0  # on what is learned by heart: its parameters take so many times longer steps
+USUAL = 16, 32, 32  # frames, rows and columns of it
+SHARP = 4.0  # on the part of it that says which sheet a pixel shows
 
 
 class MotionDecoder(fevgan.VideoDecoder):
   """Fused features to what happens to a picture; the layers of FEV-GAN's decoder but for the last.
 
-  Most of the skin moves smoothly: displacement and shading are read off the layer before the last,
-  on a grid of half the side and half the frames, and interpolated. Lids slide over the eyeball and
-  lips part: what is sharp about a displacement comes from the last layer, as does the mask.
+  The sheets' displacements and the shading are smooth: they are read off the layer before the last,
+  on a grid of half the side and half the frames, and interpolated. Which sheet a pixel shows is
+  sharp, and comes from the last layer, as does the mask.
   """
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
     """features [batch, G, G, channels], image [batch, S, S, 3] in [-1, 1] -> a video [batch, 32, S,
-    S, 3], whose frame 0 is the image, and at intensity 0 every frame; with its 'displacement'
-    [batch, 32, S, S, 2] in pixels, 'shading' [batch, 32, S, S, 1], the logarithm of a factor,
-    'mask' [batch, 32, S, S, 1] in [0, 1] and 'color' [batch, 32, S, S, 3] in [-1, 1]."""
+    S, 3], whose frame 0 is the image, and at intensity 0 every frame. Its extras, all [batch, 32,
+    S, S, channels]: 'upper' and 'lower', the displacements of the sheets of skin, and
+    'displacement', which a pixel has of them, in pixels; 'sheets', what part of a pixel shows which
+    of SHEETS, and what part none; 'shading', the logarithm of a factor; 'mask' in [0, 1], what part
+    is painted, and 'color' in [-1, 1]."""
     side = image.shape[1]
     grown = self.width, self.first, self.repeat_edges, self.norm
     x = fevgan.grow(features, side, *grown, train)
     fine = UpConv(6, repeat_edges=self.repeat_edges)(x)
-    mask = nn.sigmoid(fine[..., :1] - 2)  # paints little at first
-    color = jnp.tanh(fine[..., 1:4])
     # float32 throughout: bfloat16 would round displacements to fractions of a pixel.
-    coarse = nn.Dense(3, kernel_init=normal_init)(x).astype(jnp.float32)
-    coarse = jax.image.resize(coarse, (*mask.shape[:-1], 3), 'linear')
-    displacement = LARGEST * side * jnp.tanh(coarse[..., :2] + fine[..., 4:])
-    shading = LARGEST_SHADING * jnp.tanh(coarse[..., 2:])
+    coarse = nn.Dense(8, kernel_init=normal_init)(x).astype(jnp.float32)
+    usual = self.param('usual', nn.initializers.zeros, (NUM_LABELS, *USUAL, 8), jnp.float32)
+    amount = label.sum(-1, keepdims=True)
+    mixture = (label / jnp.maximum(amount, 1e-6)).astype(jnp.float32)
+    coarse += LEARNED * jax.image.resize(jnp.tensordot(mixture, usual, 1), coarse.shape, 'linear')
+    coarse = jax.image.resize(coarse, (*fine.shape[:-1], 8), 'linear')
     # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
-    begun = jnp.minimum(jnp.arange(mask.shape[1]) / BEGINNING, 1)
-    amount = rearrange(begun * label.sum(-1, keepdims=True), 'b t -> b t 1 1 1')
-    displacement *= amount
-    shading *= amount
-    mask *= jnp.minimum(amount, 1).astype(mask.dtype)
+    begun = jnp.minimum(jnp.arange(fine.shape[1]) / BEGINNING, 1)
+    amount = rearrange(begun * amount, 'b t -> b t 1 1 1')
+    moves = amount * LARGEST * side * jnp.tanh(coarse[..., :4])
+    upper, lower = jnp.split(moves, 2, -1)
+    shading = amount * LARGEST_SHADING * jnp.tanh(coarse[..., 4:5])
+    others = SHARP * coarse[..., 5:] + fine[..., :3] - jnp.array([0, 0, 2])  # little is hidden
+    logits = jnp.pad(others, [(0, 0)] * 4 + [(1, 0)])
+    sheets, shown = nn.softmax(logits), nn.softmax(logits[..., :3])
+    displacement = shown[..., :1] * upper + shown[..., 1:2] * lower
     # A factor on the distance from black, which is -1; exact where nothing changes.
     factor = jnp.exp(shading)
     moved = warp(image, displacement) * factor.astype(image.dtype)
     moved += (factor - 1).astype(image.dtype)
-    video = (1 - mask) * moved + mask * color
-    extras = {'displacement': displacement, 'shading': shading, 'mask': mask, 'color': color}
-    return Generated(video, extras)
+    mask = (sheets[..., 3:] * jnp.minimum(PAINTED * amount, 1)).astype(image.dtype)
+    color = jnp.tanh(fine[..., 3:])
+    return Generated(
+      (1 - mask) * moved + mask * color,
+      {
+        'displacement': displacement,
+        'upper': upper,
+        'lower': lower,
+        'sheets': sheets,
+        'shading': shading,
+        'mask': mask,
+        'color': color,
+      },
+    )
 
 
 def displacement_term(example: Example, generated: Generated, *_) -> Array:
-  """Mean |displacement - true one| over the points that frame 0 shows, in pixels of the 64-pixel
-  template."""
+  """Mean |displacement of its sheet - true one| over the points of skin that frame 0 shows, in
+  pixels of the 64-pixel template. A point that moves by n of them counts 1 + n times."""
   if example.truth is None:
     return jnp.zeros(())
-  error = jnp.abs(generated.extras['displacement'] - example.truth.displacement)
-  pixels = error.mean(-1, keepdims=True) * (crop.SIDE / error.shape[-2])
-  return masked_mean(pixels, example.truth.visible)
+  known, said = example.truth, generated.extras
+  unit = crop.SIDE / known.displacement.shape[-2]
+  of_sheet = jnp.where(known.sheet == LOWER, said['lower'], said['upper'])
+  error = unit * jnp.abs(of_sheet - known.displacement).mean(-1, keepdims=True)
+  travel = unit * jnp.linalg.norm(known.displacement, axis=-1, keepdims=True)
+  return masked_mean(error, (1 + travel) * (known.visible & (known.sheet != EYES)))
+
+
+def sheets_term(example: Example, generated: Generated, *_) -> Array:
+  """Cross-entropy of what a pixel shows: a sheet, or what was hidden in frame 0. Hidden points are
+  few, and count HIDDEN_WEIGHT times."""
+  if example.truth is None:
+    return jnp.zeros(())
+  known = example.truth
+  shows = jnp.where(known.hidden, len(SHEETS), known.sheet)[..., 0]
+  right = jax.nn.one_hot(shows, len(SHEETS) + 1) * generated.extras['sheets']
+  entropy = -jnp.log(right.sum(-1, keepdims=True) + 1e-4)
+  return masked_mean(entropy, known.visible + HIDDEN_WEIGHT * known.hidden)
 
 
 def shading_term(example: Example, generated: Generated, *_) -> Array:
@@ -91,20 +136,9 @@ def shading_term(example: Example, generated: Generated, *_) -> Array:
   return masked_mean(error, example.truth.visible)
 
 
-def mask_term(example: Example, generated: Generated, *_) -> Array:
-  """Binary cross-entropy of the mask, which should be 1 where a point was hidden in frame 0. Those
-  few count HIDDEN_WEIGHT times."""
-  if example.truth is None:
-    return jnp.zeros(())
-  hidden = example.truth.hidden
-  mask = jnp.clip(generated.extras['mask'], 1e-4, 1 - 1e-4)
-  entropy = -jnp.where(hidden, HIDDEN_WEIGHT * jnp.log(mask), jnp.log(1 - mask))
-  return masked_mean(entropy, hidden | example.truth.visible)
-
-
 def masked_mean(values: Array, where: Array) -> Array:
   """The mean over some pixels of each clip, then over clips, so that it does not matter how many
-  devices share them: values [batch, ...], bool of the same shape -> a scalar."""
+  devices share them: values [batch, ...], bool or weights of the same shape -> a scalar."""
   axes = tuple(range(1, values.ndim))
   return ((values * where).sum(axes) / jnp.maximum(where.sum(axes), 1)).mean()
 
@@ -116,8 +150,8 @@ def defaults() -> Config:
   config.model.spatial_growth = 2
   config.model.first = 'time'
   config.loss.displacement = 20.0
+  config.loss.sheets = 10.0
   config.loss.shading = 50.0
-  config.loss.mask = 10.0
   return config
 
 
@@ -131,8 +165,8 @@ def build(
   system = fevgan.build(config, identity, optimizer, axis_name, MotionDecoder)
   taught = {
     'displacement': Term(config.loss.displacement, displacement_term),
+    'sheets': Term(config.loss.sheets, sheets_term),
     'shading': Term(config.loss.shading, shading_term),
-    'mask': Term(config.loss.mask, mask_term),
   }
   return dataclasses.replace(system, terms={**system.terms, **taught})
 
@@ -147,7 +181,7 @@ RECIPE = dataclasses.replace(
   fevgan.RECIPE,
   title='FEV-GAN+',
   conditions=('image', 'label', 'intensity'),
-  supervision=tuple(truth.FEATURES),
+  supervision=tuple(truth.KNOWN),
   defaults=defaults,
   build=build,
   short_run=short_run,

@@ -21,18 +21,27 @@ def shown(astronaut) -> photograph.Scene:
 
 
 def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.Mover(shown, moving.mask.shape[1]).animate(moving)
+  return photograph.Mover(shown, moving.sheets.shape[1]).animate(moving)
 
 
-def motion(side: int = 64, frames: int = 1, **values: float | tuple) -> Motion:
-  """The same everywhere; nothing but what is named."""
-  channels = {'displacement': 2, 'shading': 1, 'mask': 1, 'color': 3}
+def motion(side: int = 64, displacement=0, **values: float | tuple) -> Motion:
+  """One frame, the same everywhere; nothing but what is named. Both sheets are seen everywhere and
+  have the displacement if they have none of their own."""
+  values = {'upper': displacement, 'lower': displacement, 'sheets': (0.5, 0.5, 0, 0), **values}
+  channels = {'upper': 2, 'lower': 2, 'sheets': 4, 'shading': 1}
   return Motion(
     *(
-      np.full((frames, side, side, count), values.get(name, 0), np.float32)
+      np.full((1, side, side, count), values.get(name, 0), np.float32)
       for name, count in channels.items()
     )
   )
+
+
+def at_mouth(shown: photograph.Scene, down: float) -> tuple[int, int]:
+  """Row and column, so many pixels of the template below the middle of the lips."""
+  middle = shown.landmarks[[62, 66]].mean(0)
+  x, y = middle + down * np.linalg.inv(shown.to_template[:, :2])[:, 1]
+  return int(y), int(x)
 
 
 def test_without_movement_the_photograph_stays(shown):
@@ -78,7 +87,7 @@ def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest
 def test_a_photograph_may_end_above_the_mouth(shown):
   top = int(shown.landmarks[48:60, 1].min()) - 20
   cut = photograph.Scene(shown.pixels[:top], shown.landmarks)
-  (frame,) = animated(cut, motion(mask=1.0, displacement=1.0))
+  (frame,) = animated(cut, motion(displacement=1.0))
   assert frame.shape == cut.pixels.shape and (frame != cut.pixels).any()
 
 
@@ -88,37 +97,44 @@ def test_light_is_a_factor(shown):
   np.testing.assert_allclose(frame[y, x], shown.pixels[y, x] / 2, atol=1)
 
 
-def test_only_the_mouth_is_painted(shown):
-  (frame,) = animated(shown, motion(mask=1.0, color=1.0))
-  x, y = shown.landmarks[48:60].mean(0).astype(int)
-  assert frame[y, x].min() > 225  # teeth, nearly white
-  for point in (19, 24, 37, 44, 8):  # brows, eyes, chin
-    x, y = shown.landmarks[point].astype(int)
-    np.testing.assert_array_equal(frame[y, x], shown.pixels[y, x])
+def test_a_jaw_that_drops_takes_the_lower_lip_along_and_opens_the_mouth(shown):
+  (frame,) = animated(shown, motion(lower=(-6.0, 0.0)))
+  before, after = ([*map(int, x[at_mouth(shown, 2.5)])] for x in (shown.pixels, frame))
+  assert sum(after) < sum(before) - 100  # it was lip, and is the dark behind the teeth
+  # The chin and the lip below it come from six pixels higher, and nothing above the mouth moves.
+  for down in (4, 7):
+    found, source = frame[at_mouth(shown, 6 + down)], shown.pixels[at_mouth(shown, down)]
+    np.testing.assert_allclose(found.astype(int), source, atol=25)
+  nose = shown.landmarks[30].astype(int)
+  np.testing.assert_array_equal(frame[: nose[1]], shown.pixels[: nose[1]])
 
 
-def test_what_is_painted_has_the_hue_of_the_skin(shown):
-  # Blue paint of a quarter of the light: in a color photograph it is red, in a grey one grey.
-  blue = motion(mask=1.0)
-  blue.color[:] = -1, -1, 0.5
+def test_what_a_mouth_opens_on_is_grey_in_a_grey_photograph(shown):
   grey = np.repeat(shown.pixels.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
-  x, y = shown.landmarks[48:60].mean(0).astype(int)
-  for pixels, is_red in ((shown.pixels, True), (grey, False)):
-    (frame,) = animated(photograph.Scene(pixels, shown.landmarks), blue)
-    red, green, blue_ = frame[y, x].astype(int)
-    assert (red > green + 10 and red > blue_ + 10) == is_red
-    assert 40 < frame[y, x].mean() < 90
-  assert len({*frame[y, x].tolist()}) == 1
+  red = []
+  for pixels in (shown.pixels, grey):
+    scene = photograph.Scene(pixels, shown.landmarks)
+    (frame,) = animated(scene, motion(lower=(-6.0, 0.0)))
+    pixel = frame[at_mouth(shown, 3.5)].astype(int)
+    red.append(pixel[0] - pixel[2])
+  assert red[0] > 10 and red[1] == 0
 
 
-def test_colors_that_are_not_painted_leave_no_trace(shown):
-  one, other = motion(), motion(color=1.0)
-  for moving in (one, other):
-    moving.mask[:, 38:44, 28:36] = 1.0
-    moving.color[:, 38:44, 28:36] = -0.9
-  frames = [animated(shown, moving)[0].astype(int) for moving in (one, other)]
-  assert np.abs(frames[0] - frames[1]).max() <= 1
-  assert np.abs(frames[0] - shown.pixels).max() > 100
+def test_lids_move_and_eyeballs_rest(shown):
+  (frame,) = animated(shown, motion(upper=(0.6, 0.0)))
+  eye, brow = (shown.landmarks[part].mean(0).astype(int) for part in (slice(36, 42), slice(19, 21)))
+  np.testing.assert_array_equal(frame[eye[1], eye[0]], shown.pixels[eye[1], eye[0]])
+  assert np.abs(frame.astype(int) - shown.pixels)[brow[1] - 4 : brow[1] + 4, brow[0]].max() > 20
+
+
+def test_a_field_goes_on_where_it_is_not_seen():
+  ramp = np.tile(np.arange(64.0)[None, :, None], (64, 1, 2))
+  seen = np.ones((64, 64, 1))
+  seen[20:30, 20:30] = 0
+  changed = np.where(seen > 0, ramp, -1e3)
+  filled = photograph.go_on(changed, seen)
+  np.testing.assert_allclose(filled[24:26, 20:30], ramp[24:26, 20:30], atol=3.5)
+  np.testing.assert_allclose(filled[5:15, 5:-5], ramp[5:15, 5:-5], atol=0.2)
 
 
 def test_a_movement_fades_like_a_soap_film():

@@ -13,7 +13,7 @@ from configs import base
 from fevgan_jax import models
 from fevgan_jax.faces import truth
 from fevgan_jax.models import fevgan, fevgan_plus
-from fevgan_jax.models.parts.system import Example, Generated, Truth
+from fevgan_jax.models.parts.system import Example, Generated, Truth, sheet_of
 from fevgan_jax.models.parts.warp import warp
 
 
@@ -26,17 +26,18 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
   config = base.get_config()
   config.model.first, config.model.spatial_growth = 'time', 2
   fevgan = shapes_of(config, 1024).state
-  # The last layer says three channels more: the mask, and what is sharp about a displacement. Its
-  # smooth part and shading are 3 of 64 channels.
-  more = 3 * 64 * 64 + 3 + 3 * 64 + 3
+  # The last layer says three channels more, which sheet a pixel shows; what is smooth about that,
+  # two displacements and shading are 8 of 64 channels, and have a part that is learned by heart.
+  more = 3 * 64 * 64 + 3 + 8 * 64 + 8 + 6 * 16 * 32 * 32 * 8
   assert count(fresh.generator.params) - count(fevgan.generator.params) == more
   assert count(fresh.critics) == count(fevgan.critics)
 
 
 @pytest.fixture(scope='module')
 def decode():
-  """(mask's bias, displacement, features, image, label, shading) -> clips of a narrow decoder whose
-  last layers say the same everywhere."""
+  """(what is hidden, displacement, features, image, label, shading) -> clips of a narrow decoder
+  whose last layers say the same everywhere: all skin is the upper sheet, or, for a positive first
+  argument, hidden."""
   decoder = fevgan_plus.MotionDecoder(1, 'time', True, norm)
   shapes = (2, 4, 4, 8), (2, 64, 64, 3), (2, 6)
   inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
@@ -46,19 +47,16 @@ def decode():
   )
 
   @jax.jit
-  def call(mask_bias, displacement, features, image, label, shading=0.0):
+  def call(hidden, displacement, features, image, label, shading=0.0):
+    upper = jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))
+    light = jnp.arctanh(shading / fevgan_plus.LARGEST_SHADING)
     fixed = {
-      'UpConv_4': {'bias': jnp.zeros(6).at[0].set(mask_bias)},
-      'Dense_0': {
-        'bias': jnp.append(
-          jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST)),
-          jnp.arctanh(shading / fevgan_plus.LARGEST_SHADING),
-        )
-      },
+      'UpConv_4': {'bias': jnp.zeros(6).at[:3].set(jnp.array([-1e4, -1e4, hidden]))},
+      'Dense_0': {'bias': jnp.zeros(8).at[:2].set(upper).at[4].set(light)},
     }
     for name, values in fixed.items():
       values['kernel'] = 0 * variables['params'][name]['kernel']
-    params = variables['params'] | fixed
+    params = variables['params'] | fixed | {'usual': 0 * variables['params']['usual']}
     return decoder.apply(variables | {'params': params}, features, image, label, train=False)
 
   return call
@@ -87,9 +85,10 @@ def test_pixels_of_the_image_move_until_they_are_where_they_shall_be(decode, inp
 
 def test_what_is_painted_hides_the_image(decode, inputs):
   clips = decode(1e4, jnp.zeros(2), *inputs, jnp.eye(6)[:2])
-  np.testing.assert_array_equal(clips.extras['mask'][0, :, 0, 0, 0], np.arange(32).clip(max=8) / 8)
-  np.testing.assert_array_equal(clips.video[:, 8:], jnp.zeros((2, 24, 64, 64, 3)))  # tanh 0
-  np.testing.assert_allclose(clips.video[:, 2], inputs[1] * 6 / 8, rtol=1e-6)
+  # Paint is all there once a quarter of the movement is, in frame 2 of 8.
+  np.testing.assert_array_equal(clips.extras['mask'][0, :, 0, 0, 0], np.arange(32).clip(max=2) / 2)
+  np.testing.assert_array_equal(clips.video[:, 2:], jnp.zeros((2, 30, 64, 64, 3)))  # tanh 0
+  np.testing.assert_allclose(clips.video[:, 1], inputs[1] / 2, rtol=1e-6)
 
 
 def test_light_is_a_factor_on_what_moved(decode, inputs):
@@ -108,6 +107,8 @@ def example():
     'visibility': np.full((1, 2, 2, 2), truth.VISIBLE, np.uint8),
     'shading': np.zeros((1, 2, 2, 2), np.int8),
   }
+  batch['landmarks'] = np.zeros((1, 2, 68, 2), np.float32)
+  batch['landmarks'][:, :, 48:68] = 0, 1  # the mouth is between the rows of pixels
   batch['displacement'][0, 1, 0, 0] = 20, -10  # tenths of a pixel of the template's 64
   batch['visibility'][0, 1, 1] = truth.HIDDEN, truth.UNKNOWN
   batch['shading'][0, 1, 0, 1] = -32  # one stop less light
@@ -122,26 +123,65 @@ def test_truth_is_in_pixels_of_the_picture_and_factors_of_what_is_stored(example
   assert Truth.of({'video': None}) is None
 
 
+def test_sheets_are_told_apart_by_the_landmarks_of_frame_0():
+  landmarks = np.zeros((68, 2), np.float32)
+  # An eye, a square from (2, 2) to (4, 4), as six points; the other one is a point.
+  landmarks[36:42] = (2, 3), (2, 2), (4, 2), (4, 3), (4, 4), (2, 4)
+  # The line between the lips falls from (2, 10) to (4, 8), in the middle of two lips.
+  landmarks[[60, 64]] = (2, 10), (4, 8)
+  for upper, lower, x in ((61, 67, 2.5), (62, 66, 3), (63, 65, 3.5)):
+    landmarks[upper], landmarks[lower] = (x, 12 - x - 1), (x, 12 - x + 1)
+  points = {(3, 3): 2, (5, 3): 0, (3, 8.9): 0, (3, 9.1): 1, (1, 9.9): 0, (1, 10.1): 1, (9, 8.1): 1}
+  found = sheet_of(np.array([(y, x) for x, y in points], np.float32), landmarks)
+  assert found.tolist() == [*points.values()]
+
+
+def test_a_points_sheet_is_that_of_where_it_was(example):
+  # Rows of pixels lie above and below the mouth. One point has come up from below: by 20 tenths of
+  # a pixel of 64, 0.06 of these. It counts as above; a movement of 320 tenths comes from below.
+  assert example.truth.sheet[0, 0, :, :, 0].tolist() == [[0, 0], [1, 1]]
+  assert example.truth.sheet[0, 1, 0, 0, 0] == 0
+  batch = {
+    'displacement': np.full((1, 1, 2, 2, 2), 127, np.int8),
+    'visibility': np.full((1, 1, 2, 2), truth.VISIBLE, np.uint8),
+    'shading': np.zeros((1, 1, 2, 2), np.int8),
+    'landmarks': np.zeros((1, 1, 68, 2), np.float32),
+  }
+  batch['landmarks'][:, :, 48:68] = 0, 0.8  # 0.5 + 12.7 / 32 lies below it
+  assert Truth.of(batch).sheet.min() == truth.LOWER
+
+
 def test_terms_of_the_truth_by_hand(example):
   shape = (1, 2, 2, 2)
   said = Generated(
     example.video,
     {
-      'displacement': jnp.zeros((*shape, 2)).at[0, 1, 1].set(100.0),
+      'upper': jnp.zeros((*shape, 2)).at[0, 1, 1].set(100.0),
+      'lower': jnp.zeros((*shape, 2)).at[0, :, 0].set(100.0).at[0, 0, 1, 1].set(32 / 64),
+      'sheets': jnp.full((*shape, 4), 0.25).at[0, 1, 1, 0].set(jnp.array([0.1, 0.1, 0.1, 0.7])),
       'shading': jnp.zeros((*shape, 1)).at[0, 1, 1].set(100.0),
-      'mask': jnp.full((*shape, 1), 0.25),
     },
   )
-  # Of six visible points one is off by 2 and 1 pixels of the template, and one by log 2 / 2.2; what
-  # is said of the others does not count.
-  assert fevgan_plus.displacement_term(example, said) == pytest.approx(1.5 / 6)
+  # Of six visible points one of the upper sheet is off by 2 and 1 pixels of the template, and
+  # counts 1 + sqrt(5) times, and one of the lower by 16 and 16; what is said of the others, and of
+  # a sheet elsewhere, does not count.
+  weight = 1 + np.sqrt(5)
+  expected = (1.5 * weight + 16) / (5 + weight)
+  assert fevgan_plus.displacement_term(example, said) == pytest.approx(expected, rel=1e-5)
   assert fevgan_plus.shading_term(example, said) == pytest.approx(np.log(2) / 2.2 / 6)
-  # Six points should have mask 0, and one, which counts three times, 1.
-  entropy = (6 * -np.log(0.75) + 3 * -np.log(0.25)) / 7
-  assert fevgan_plus.mask_term(example, said) == pytest.approx(entropy, rel=1e-5)
+  # Six points show a sheet, which was given a quarter, and one, which counts three times, none.
+  entropy = (6 * -np.log(0.25) + 3 * -np.log(0.7)) / 9
+  assert fevgan_plus.sheets_term(example, said) == pytest.approx(entropy, rel=1e-3)
   unknown = dataclasses.replace(example, truth=None)
-  for term in (fevgan_plus.displacement_term, fevgan_plus.shading_term, fevgan_plus.mask_term):
+  for term in (fevgan_plus.displacement_term, fevgan_plus.shading_term, fevgan_plus.sheets_term):
     assert term(unknown, said) == 0
+
+
+def test_eyes_teach_no_displacement(example):
+  eyes = dataclasses.replace(example.truth, sheet=jnp.full_like(example.truth.sheet, truth.EYES))
+  said = {name: jnp.full((1, 2, 2, 2, 2), 5.0) for name in ('upper', 'lower')}
+  seen = dataclasses.replace(example, truth=eyes)
+  assert fevgan_plus.displacement_term(seen, Generated(example.video, said)) == 0
 
 
 def test_intensity_is_how_far_pixels_move(decode, inputs):
@@ -152,9 +192,9 @@ def test_intensity_is_how_far_pixels_move(decode, inputs):
   np.testing.assert_allclose(
     [t['displacement'][0, -1, 0, 0, 0] for t in travel], [0, 1, 2.4], rtol=1e-4
   )
-  mask = 1 / (1 + np.exp(2))
+  mask = 1 / (1 + np.exp(2))  # all there at half of the intensity
   np.testing.assert_allclose(
-    [t['mask'][0, -1, 0, 0, 0] for t in travel], [0, mask / 2, mask], rtol=1e-5
+    [t['mask'][0, -1, 0, 0, 0] for t in travel], [0, mask, mask], rtol=1e-5
   )
   still = decode(0.0, jnp.array([2.0, 0.0]), *inputs, 0 * labels).video
   np.testing.assert_array_equal(still, jnp.broadcast_to(inputs[1][:, None], still.shape))

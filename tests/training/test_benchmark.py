@@ -59,7 +59,7 @@ def test_operations_are_those_of_the_networks(config):
 def test_a_batch_has_all_that_the_system_is_given(config, data_dir):
   assert set(benchmark.random_clips(config, 4)) == {'video', 'label'}
   clips = benchmark.random_clips(narrow('fevgan_plus', data_dir), 4)
-  assert set(clips) == {'video', 'label', 'intensity', *truth.FEATURES}
+  assert set(clips) == {'video', 'label', 'intensity', *truth.KNOWN}
   assert clips['displacement'].shape == (4, 32, 64, 64, 2)
   assert clips['intensity'].shape == (4,)
 

@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(confi
 def test_batches_are_permutations_of_the_clips(config):
   source = datasets.prepare(config).as_data_source('train')
   config.batch_size = 12
-  wanted = ['intensity', *truth.FEATURES]
+  wanted = ['intensity', *truth.KNOWN]
   epoch_of = batches.train_batches(source, config, wanted)
   epochs = [next(epoch_of) for _ in range(2)]
   clips = {source[i]['video'].tobytes(): source[i] for i in range(12)}

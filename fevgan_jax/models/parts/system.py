@@ -5,6 +5,7 @@ in `models/` and the step, the loop and the evaluation stay as they are.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -12,6 +13,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from fevgan_jax.faces import crop, truth
@@ -34,26 +36,50 @@ class Truth:
     hidden: bool, alike, points that it does not.
     shading: [batch, time, side, side, 1], the logarithm of what a pixel's value in sRGB has been
       multiplied with since frame 0; 0 where it was not seen.
+    sheet: int [batch, time, side, side, 1], to which of `truth.SHEETS` the point belongs.
   """
 
   displacement: Array
   visible: Array
   hidden: Array
   shading: Array
+  sheet: Array
 
   @classmethod
   def of(cls, batch: Mapping[str, Array]) -> 'Truth | None':
     """From a batch as stored; None if the data set does not know it."""
-    if not truth.FEATURES.keys() <= batch.keys():
+    if not truth.KNOWN.keys() <= batch.keys():
       return None
-    pixel = truth.DISPLACEMENT_UNIT * batch['displacement'].shape[-2] / crop.SIDE
+    side = batch['displacement'].shape[-2]
+    displacement = batch['displacement'] * (truth.DISPLACEMENT_UNIT * side / crop.SIDE)
+    center = jnp.arange(side) + 0.5
+    sources = jnp.stack(jnp.meshgrid(center, center, indexing='ij'), -1) + displacement
     visibility = batch['visibility'][..., None]
     return cls(
-      batch['displacement'].astype(jnp.float32) * pixel,
+      displacement,
       visibility == truth.VISIBLE,
       visibility == truth.HIDDEN,
       batch['shading'][..., None] * (truth.SHADING_UNIT * math.log(2) / GAMMA),
+      jax.vmap(sheet_of)(sources, batch['landmarks'][:, 0])[..., None],
     )
+
+
+def sheet_of(points: Array, landmarks: Array) -> Array:
+  """To which of `truth.SHEETS` points of a face belong: points [..., 2], down and to the right, and
+  landmarks [68, 2], to the right and down -> int [...]. Beside the mouth the line between the lips
+  goes on at the height of its corners."""
+  y, x = points[..., 0], points[..., 1]
+  line = landmarks[np.array(truth.LIP_LINE)].mean(1)
+  below = y > jnp.interp(x, line[:, 0], line[:, 1])
+  sheet = jnp.where(below, truth.LOWER, truth.UPPER)
+  for outline in truth.EYE_OUTLINES:
+    corners = landmarks[np.array(outline)]
+    edges = jnp.roll(corners, -1, 0) - corners
+    inside = [
+      (y - corner[1]) * edge[0] > (x - corner[0]) * edge[1] for corner, edge in zip(corners, edges)
+    ]
+    sheet = jnp.where(functools.reduce(jnp.logical_and, inside), truth.EYES, sheet)
+  return sheet
 
 
 @flax.struct.dataclass
