@@ -118,10 +118,16 @@ def checked(image: np.ndarray, size: int, *, name: str | os.PathLike) -> np.ndar
 
 def mouth(points: np.ndarray) -> str:
   """What a mouth does that is not neutral, by landmarks [68, 2]: 'is open', 'smiles' or nothing."""
-  x, y = crop.transform(crop.similarity(points), points).T
+  y = crop.transform(crop.similarity(points), points)[:, 1]
   if np.mean(y[[65, 66, 67]] - y[[63, 62, 61]]) > OPEN:
     return 'is open'
-  return 'smiles' if np.mean(y[[51, 57]] - y[[48, 54]]) > SMILING else ''
+  return 'smiles' if smile(points) > SMILING else ''
+
+
+def smile(points: np.ndarray) -> float:
+  """By how many pixels of the template the corners of a mouth lie above the middle of the lips."""
+  y = crop.transform(crop.similarity(points), points)[:, 1]
+  return float(np.mean(y[[51, 57]] - y[[48, 54]]))
 
 
 def turn(points: np.ndarray) -> float:

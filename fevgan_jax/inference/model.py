@@ -109,16 +109,38 @@ class Model:
     points = detect.checked(image, self.generator.clip_shape[1], name=media.name_of(picture))
     face = crop.crop(image, points, self.generator.clip_shape[1])
     inputs = self._inputs(face, expression, intensity, 0)
-    extras = jax.device_get(self.generator.generate_all(*inputs[:-1], intensity=inputs[-1]).extras)
+    motions = self._motions(*inputs)
+    if detect.smile(points) > detect.SMILING:
+      (smile,) = self._motions(*self._inputs(face, 'happiness', 1.0, 0))
+      motions = [
+        motion.without_smile(smile, points, min(amount, 1))
+        for motion, amount in zip(motions, inputs[-1])
+      ]
     shown = photograph.scene(image, points, frame, largest)
     mover = photograph.Mover(shown, face.shape[0])
-    motions = [photograph.Motion(*x) for x in zip(*(extras[k] for k in photograph.Motion._fields))]
     frames = frames or self.generator.clip_shape[0]
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
     clips = np.empty((len(motions), frames, *shown.pixels[shown.view].shape), np.uint8)
     for clip, motion in zip(clips, motions):
       clip[:] = mover.animate(motion.along(curve, frames))
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
+
+  def _motions(
+    self, images: np.ndarray, labels: np.ndarray, key: jax.Array, intensities: np.ndarray
+  ) -> list[photograph.Motion]:
+    """How a face moves: the mean of what is said of it and of its mirror image. Expressions are
+    even, and what is uneven about a movement is mostly made up."""
+
+    def said(images: np.ndarray) -> list[photograph.Motion]:
+      extras = self.generator.generate_all(images, labels, key, intensity=intensities).extras
+      extras = jax.device_get({name: extras[name] for name in photograph.READ})
+      clips = [{name: of_clip[i] for name, of_clip in extras.items()} for i in range(len(images))]
+      return [photograph.Motion.of(clip) for clip in clips]
+
+    return [
+      photograph.Motion(*((a + b) / 2 for a, b in zip(one, other.mirrored())))
+      for one, other in zip(said(images), said(images[:, :, ::-1]))
+    ]
 
   def _check_moves_pixels(self) -> None:
     system = self.generator.config.system

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from fevgan_jax.faces import detect
+from fevgan_jax.faces import crop, detect
 from fevgan_jax.inference import photograph
 from fevgan_jax.inference.photograph import MARGIN, SIDE, Fade, Motion
 
@@ -21,14 +21,14 @@ def shown(astronaut) -> photograph.Scene:
 
 
 def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.Mover(shown, moving.sheets.shape[1]).animate(moving)
+  return photograph.Mover(shown, moving.upper.shape[1]).animate(moving)
 
 
 def motion(side: int = 64, displacement=0, **values: float | tuple) -> Motion:
-  """One frame, the same everywhere; nothing but what is named. Both sheets are seen everywhere and
-  have the displacement if they have none of their own."""
-  values = {'upper': displacement, 'lower': displacement, 'sheets': (0.5, 0.5, 0, 0), **values}
-  channels = {'upper': 2, 'lower': 2, 'sheets': 4, 'shading': 1}
+  """One frame, the same everywhere; nothing but what is named. Both sheets have the displacement if
+  they have none of their own."""
+  values = {'upper': displacement, 'lower': displacement, **values}
+  channels = {'upper': 2, 'lower': 2, 'shading': 1}
   return Motion(
     *(
       np.full((1, side, side, count), values.get(name, 0), np.float32)
@@ -127,11 +127,66 @@ def test_lids_move_and_eyeballs_rest(shown):
   assert np.abs(frame.astype(int) - shown.pixels)[brow[1] - 4 : brow[1] + 4, brow[0]].max() > 20
 
 
+def test_a_sheet_is_read_where_it_is_seen():
+  extras = {
+    'upper': np.full((1, 64, 64, 2), 2.0),
+    'lower': np.zeros((1, 64, 64, 2)),
+    'shading': np.zeros((1, 64, 64, 1)),
+    'sheets': np.zeros((1, 64, 64, 4)),
+  }
+  extras['lower'][:, 40:] = -5.0
+  extras['sheets'][:, :30, :, 0] = extras['sheets'][:, 40:, :, 1] = 1
+  extras['sheets'][:, 30:40, :, 3] = 1
+  extras['shading'][:, 30:40] = 9.0
+  moving = Motion.of(extras)
+  # The lower sheet goes on above its edge in row 40 as it begins there.
+  np.testing.assert_allclose(moving.lower[0, 32:, :, 0], -5, atol=0.1)
+  np.testing.assert_allclose(moving.upper[0, :40], 2, atol=0.01)
+  np.testing.assert_allclose(moving.shading, 0, atol=0.1)
+
+
+def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
+  image, points = astronaut
+  flipped = points * [-1, 1] + [image.shape[1], 0]
+  order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+  order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+  order += [*range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
+  rng = np.random.default_rng(0)
+  values = (rng.normal(size=(1, 64, 64, count)).astype(np.float32) for count in (2, 2, 1))
+  moving = Motion(*(4 * photograph.go_on(x[0], np.ones((64, 64)))[None] for x in values))
+  one = animated(photograph.scene(image, points, 'whole'), moving)
+  mirror = photograph.scene(image[:, ::-1].copy(), flipped[order], 'whole')
+  other = animated(mirror, moving.mirrored())[:, :, ::-1]
+  assert np.abs(one.astype(int) - other).mean() < 1
+  assert np.abs(one.astype(int) - image).mean() > 3
+
+
+def test_a_smile_goes_before_another_expression_comes(astronaut):
+  _, points = astronaut  # who smiles
+  frames = 32
+  still = Motion(*(np.zeros((frames, 64, 64, count), np.float32) for count in (2, 2, 1)))
+  smile = still._replace(upper=still.upper.copy(), lower=still.lower.copy())
+  # A smile takes what is beside the middle of the face up by six pixels.
+  beside = np.abs(np.arange(64) - 32) > 4
+  smile.upper[-1, :, beside, 0] = smile.lower[-1, :, beside, 0] = 6.0
+  calm = still.without_smile(smile, points, 1.0)
+  assert not calm.upper[0].any() and not calm.upper[:, :24].any()
+  corner = calm.upper[:, 42, 20, 0]
+  assert (np.diff(corner) <= 0).all() and corner[13:].std() == 0
+  # The corners go down by what they are higher than those of a neutral face.
+  neutral = np.mean(crop.TEMPLATE[[51, 57], 1]) - np.mean(crop.TEMPLATE[[48, 54], 1])
+  assert corner[-1] == pytest.approx(-(detect.smile(points) - neutral), rel=0.02)
+  half = still.without_smile(smile, points, 0.5)
+  np.testing.assert_allclose(half.upper, calm.upper / 2)
+  # It is not the smile's opposite where a face does not smile.
+  assert not still.without_smile(smile, crop.TEMPLATE, 1.0).upper.any()
+
+
 def test_a_field_goes_on_where_it_is_not_seen():
   ramp = np.tile(np.arange(64.0)[None, :, None], (64, 1, 2))
-  seen = np.ones((64, 64, 1))
+  seen = np.ones((64, 64))
   seen[20:30, 20:30] = 0
-  changed = np.where(seen > 0, ramp, -1e3)
+  changed = np.where(seen[..., None] > 0, ramp, -1e3)
   filled = photograph.go_on(changed, seen)
   np.testing.assert_allclose(filled[24:26, 20:30], ramp[24:26, 20:30], atol=3.5)
   np.testing.assert_allclose(filled[5:15, 5:-5], ramp[5:15, 5:-5], atol=0.2)
