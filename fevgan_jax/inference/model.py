@@ -10,7 +10,8 @@ import numpy as np
 from fevgan_jax import models
 from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.labels import MAX_INTENSITY, parts
-from fevgan_jax.inference import photograph
+from fevgan_jax.inference import field, motion, photograph
+from fevgan_jax.inference.motion import Motion
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
@@ -107,38 +108,40 @@ class Model:
       raise UserError(f'frames: {frames}, expected at least 2')
     image = media.pixels(picture)
     points = detect.checked(image, self.generator.clip_shape[1], name=media.name_of(picture))
-    face = crop.crop(image, points, self.generator.clip_shape[1])
+    side = self.generator.clip_shape[1]
+    placed = crop.transform(crop.similarity(points), points)
+    face = field.Proportions(placed).usual(crop.crop(image, points, side * field.DETAIL))
     inputs = self._inputs(face, expression, intensity, 0)
     motions = self._motions(*inputs)
     if detect.smile(points) > detect.SMILING:
       (smile,) = self._motions(*self._inputs(face, 'happiness', 1.0, 0))
       motions = [
-        motion.without_smile(smile, points, min(amount, 1))
-        for motion, amount in zip(motions, inputs[-1])
+        moving.without_smile(smile, points, min(amount, 1))
+        for moving, amount in zip(motions, inputs[-1])
       ]
     shown = photograph.scene(image, points, frame, largest)
-    mover = photograph.Mover(shown, face.shape[0])
+    mover = photograph.Mover(shown, side)
     frames = frames or self.generator.clip_shape[0]
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
     clips = np.empty((len(motions), frames, *shown.pixels[shown.view].shape), np.uint8)
-    for clip, motion in zip(clips, motions):
-      clip[:] = mover.animate(motion.along(curve, frames))
+    for clip, moving in zip(clips, motions):
+      clip[:] = mover.animate(moving.along(curve, frames))
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _motions(
     self, images: np.ndarray, labels: np.ndarray, key: jax.Array, intensities: np.ndarray
-  ) -> list[photograph.Motion]:
+  ) -> list[Motion]:
     """How a face moves: the mean of what is said of it and of its mirror image. Expressions are
     even, and what is uneven about a movement is mostly made up."""
 
-    def said(images: np.ndarray) -> list[photograph.Motion]:
+    def said(images: np.ndarray) -> list[Motion]:
       extras = self.generator.generate_all(images, labels, key, intensity=intensities).extras
-      extras = jax.device_get({name: extras[name] for name in photograph.READ})
+      extras = jax.device_get({name: extras[name] for name in motion.READ})
       clips = [{name: of_clip[i] for name, of_clip in extras.items()} for i in range(len(images))]
-      return [photograph.Motion.of(clip) for clip in clips]
+      return [Motion.of(clip) for clip in clips]
 
     return [
-      photograph.Motion(*((a + b) / 2 for a, b in zip(one, other.mirrored())))
+      Motion(*((a + b) / 2 for a, b in zip(one, other.mirrored())))
       for one, other in zip(said(images), said(images[:, :, ::-1]))
     ]
 

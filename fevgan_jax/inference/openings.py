@@ -14,7 +14,9 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import EYE_OUTLINES, LIP_LINE
+from fevgan_jax.inference.motion import smoothstep
 
 SHARP = 0.35  # pixels of the template over which an edge is smooth
 NOSE, CHIN = slice(27, 36), [8, 57]
@@ -66,7 +68,7 @@ class Light(NamedTuple):
       corners = landmarks[list(outline)]
       grid = np.linspace(corners.min(0), corners.max(0), 12)
       x, y = np.meshgrid(*grid.T)
-      inside = cv2_inside(corners, np.stack([x.ravel(), y.ravel()], -1))
+      inside = crop.inside(corners, np.stack([x.ravel(), y.ravel()], -1))
       seen = read(np.stack([x.ravel(), y.ravel()], -1)[inside]) if inside.any() else skin
       whites.append(np.percentile(seen.mean(-1), 80))
     level = np.clip(np.mean(whites) * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
@@ -78,14 +80,6 @@ class Light(NamedTuple):
     """What a share of white, [..., 3], looks like."""
     grey = share.mean(-1, keepdims=True)
     return self.white * (grey + self.chroma * (share - grey))
-
-
-def cv2_inside(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-  """Whether points [n, 2] lie in a polygon."""
-  outline = corners.astype(np.float32)
-  return np.array(
-    [cv2.pointPolygonTest(outline, (float(x), float(y)), False) > 0 for x, y in points]
-  )
 
 
 class Curve:
@@ -157,13 +151,13 @@ class Mouth:
     edge = SHOWN * MILLIMETER
     result = np.broadcast_to(THROAT, (*x.shape, 3)).astype(np.float32)
     tongue = (x / 4.6) ** 2 + ((fallen - 1.6) / 2.6) ** 2
-    lit = 0.45 + 0.35 * _smoothstep(-1, 2, fallen)
-    result = _over(result, TONGUE * lit[..., None], _smoothstep(1.2, 0.8, tongue))
+    lit = 0.45 + 0.35 * smoothstep(-1, 2, fallen)
+    result = _over(result, TONGUE * lit[..., None], smoothstep(1.2, 0.8, tongue))
     down = fallen - edge + OVERLAP * MILLIMETER
     lower = _teeth(x - drop[0], -down, LOWER_TEETH, ARCH)
     result = _over(result, *lower, times=0.8)
     result = _over(result, *_teeth(x, y - edge, UPPER_TEETH, -ARCH))
-    shadow = 0.5 + 0.5 * _smoothstep(-0.3, 1.3, depth)
+    shadow = 0.5 + 0.5 * smoothstep(-0.3, 1.3, depth)
     drawn = self._light.color(result * shadow[..., None])
     if self._parted:
       shown = np.minimum(self.below_upper_lip(points), self.above_lower_lip(points))
@@ -185,11 +179,11 @@ def _teeth(
   up = edge - y  # from the edge towards the gum
   length = MILLIMETER * LENGTH * (1 - 0.35 * across**3)
   round_ = 1 - 0.16 * across**2
-  gap = 1 - 0.45 * _smoothstep(0.86, 1.0, across)
-  sides = 1 - 0.75 * _smoothstep(2.0, 8.0, away)
-  tooth = TOOTH * (round_ * gap * sides * (0.94 - 0.1 * _smoothstep(0, 3, up)))[..., None]
+  gap = 1 - 0.45 * smoothstep(0.86, 1.0, across)
+  sides = 1 - 0.75 * smoothstep(2.0, 8.0, away)
+  tooth = TOOTH * (round_ * gap * sides * (0.94 - 0.1 * smoothstep(0, 3, up)))[..., None]
   color = _over(tooth, GUM * sides[..., None], np.clip((up - length) / SHARP, 0, 1))
-  where = np.clip(0.5 + up / SHARP, 0, 1) * _smoothstep(ends[-1], ends[-2], away)
+  where = np.clip(0.5 + up / SHARP, 0, 1) * smoothstep(ends[-1], ends[-2], away)
   return color, where
 
 
@@ -276,8 +270,3 @@ def _spread(colors: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 def _over(below: np.ndarray, above: np.ndarray, part: np.ndarray, times: float = 1.0) -> np.ndarray:
   return below + part[..., None] * (times * above - below)
-
-
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-  t = np.clip((x - low) / (high - low), 0, 1)
-  return (t * t * (3 - 2 * t)).astype(np.float32)

@@ -12,107 +12,22 @@ Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 from PIL import Image
-from scipy import ndimage
 
 from fevgan_jax.faces import crop
-from fevgan_jax.faces.truth import EYE_OUTLINES, LOWER, UPPER
-from fevgan_jax.inference import openings
+from fevgan_jax.faces.truth import EYE_OUTLINES
+from fevgan_jax.inference import field, openings
+from fevgan_jax.inference.field import MARGIN
+from fevgan_jax.inference.motion import Motion, smoothstep
 from fevgan_jax.inference.openings import SHARP
 from fevgan_jax.runtime import workers
 
 LARGEST = 1080  # pixels of a side of what is made
-MARGIN = 32  # of the template about its 64, over which a movement fades
-SIDE = crop.SIDE + 2 * MARGIN
 VIEW = 14  # of the template about its 64, that 'face' shows
-EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
-# Deviations, in pixels of the template, over which a sheet goes on where it is not seen: each
-# counts FARTHER times as much as the one before.
-REACH = (0.5, 1.5, 4.0, 12.0)
-FARTHER = 0.01
-CALM = 0.4  # of a clip, in which a smile that a photograph has goes
-BELOW_EYES = 24, 30  # pixels of the template, from which on it does
 SOFT = 3.0  # pixels of the template over which one sheet becomes the other beside the mouth
-
-
-READ = 'upper', 'lower', 'shading', 'sheets'  # of what a generator says of a clip
-
-
-class Motion(NamedTuple):
-  """What happens to a crop, of one clip. Both sheets go on beyond where they are seen.
-
-  Attributes:
-    upper, lower: [time, side, side, 2], displacements of the two sheets of skin, in pixels,
-      downwards and to the right.
-    shading: [time, side, side, 1], the logarithm of a factor.
-  """
-
-  upper: np.ndarray
-  lower: np.ndarray
-  shading: np.ndarray
-
-  @classmethod
-  def of(cls, extras: Mapping[str, np.ndarray]) -> 'Motion':
-    """Of what `fevgan_plus.MotionDecoder` says of one clip: extras [time, side, side, channels]."""
-    sheets = np.asarray(extras['sheets'])
-    seen = {'upper': sheets[..., UPPER], 'lower': sheets[..., LOWER], 'shading': 1 - sheets[..., 3]}
-    return cls(
-      *(
-        np.stack([go_on(*of_frame) for of_frame in zip(np.asarray(extras[name]), seen[name])])
-        for name in cls._fields
-      )
-    )
-
-  def along(self, curve: Sequence[float], frames: int) -> 'Motion':
-    """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
-    last one, over so many frames; `curve` has values at equal distances."""
-    ends = np.linspace(0, 1, frames), np.linspace(0, 1, len(curve))
-    place = np.interp(*ends, curve) * (len(self.upper) - 1)
-    before = np.floor(place).astype(int)
-    after = np.minimum(before + 1, len(self.upper) - 1)
-    part = (place - before).astype(np.float32).reshape(-1, 1, 1, 1)
-    return Motion(*(x[before] * (1 - part) + x[after] * part for x in self))
-
-  def mirrored(self) -> 'Motion':
-    """Of the mirror image."""
-    left_right = np.array([1, -1], np.float32)
-    upper, lower, shading = (field[:, :, ::-1] for field in self)
-    return Motion(upper * left_right, lower * left_right, shading)
-
-  def without_smile(self, smile: 'Motion', landmarks: np.ndarray, amount: float) -> 'Motion':
-    """From a face that smiles already: in the first CALM of the clip the smile goes, below the
-    eyes.
-
-    Args:
-      smile: how this face would begin to smile.
-      landmarks: [68, 2] of the photograph, in any pixels.
-      amount: how much of the smile goes, from 0 to 1.
-    """
-    side = self.upper.shape[1]
-    placed = crop.transform(crop.similarity(landmarks, side), landmarks)
-    rows, columns = placed.astype(int).clip(0, side - 1).T[::-1]
-
-    def raised(x: np.ndarray) -> float:
-      """How far the corners of a mouth lie above the middle of the lips."""
-      return np.mean(x[[51, 57]]) - np.mean(x[[48, 54]])
-
-    # Points go where displacements come from. The corners belong to both sheets.
-    goes = -(smile.upper[-1, rows, columns, 0] + smile.lower[-1, rows, columns, 0]) / 2
-    share = (raised(placed[:, 1]) - raised(crop.TEMPLATE[:, 1]) * side / crop.SIDE) / raised(goes)
-    share = amount * np.clip(share, 0, 1) if raised(goes) > 0 else 0.0
-    gone = _smoothstep(0, CALM, np.linspace(0, 1, len(self.upper))).reshape(-1, 1, 1, 1)
-    below = np.linspace(0, crop.SIDE, side).reshape(-1, 1, 1)
-    part = share * gone * _smoothstep(*BELOW_EYES, below)
-    return Motion(
-      self.upper - part * smile.upper[-1], self.lower - part * smile.lower[-1], self.shading
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,10 +138,8 @@ class Mover:
     self._pixels, self._view = shown.pixels, shown.view
     self._scale = crop.SIDE / side
     placed = crop.transform(shown.to_template, shown.landmarks)
-    places = np.stack(np.meshgrid(*[np.arange(SIDE) + 0.5 - MARGIN] * 2), -1)
-    hull = crop.inside(crop.hull(placed), places.reshape(-1, 2)).reshape(SIDE, SIDE)
-    hull &= ((places > 0) & (places < crop.SIDE)).all(-1)  # a long face leaves the crop
-    self._fade = Fade(ndimage.binary_erosion(hull, iterations=EDGE))
+    self._proportions = field.Proportions(placed)
+    self._fade = field.Fade(field.face(placed))
     self._moving = Patch(shown, np.full(2, -MARGIN), np.full(2, crop.SIDE + MARGIN))
     light = openings.Light.of(shown.pixels, shown.landmarks)
     self._mouth = openings.Mouth(placed, light)
@@ -244,8 +157,9 @@ class Mover:
 
   def _frame(self, upper: np.ndarray, lower: np.ndarray, shading: np.ndarray) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
-    upper, lower = (field[..., ::-1] * self._scale for field in (upper, lower))
-    upper, lower, shading = (self._fade(self._on_field(x)) for x in (upper, lower, shading))
+    shifts = (self._on_field(x[..., ::-1] * self._scale) for x in (upper, lower))
+    upper, lower = (self._fade(self._proportions.own_shift(shift)) for shift in shifts)
+    shading = self._fade(self._proportions.own_value(self._on_field(shading)))
     result = self._pixels.copy()
     result[self._moving.at] = self._skin(self._moving, upper, lower, shading)
     mouth = self._at_mouth
@@ -259,7 +173,7 @@ class Mover:
     """Both sheets as one, uint8: beside the mouth one becomes the other."""
     above, below = patch.enlarge(upper), patch.enlarge(lower)
     height = self._mouth.height(patch.template + (above + below) / 2)
-    shift = below + _smoothstep(-SOFT, SOFT, height)[..., None] * (above - below)
+    shift = below + smoothstep(-SOFT, SOFT, height)[..., None] * (above - below)
     return self._lit(patch, patch.move(self._pixels, shift), shading)
 
   def _open_mouth(self, skin: np.ndarray, upper, lower, shading) -> np.ndarray:
@@ -291,40 +205,6 @@ class Mover:
     return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
 
 
-def go_on(field: np.ndarray, seen: np.ndarray) -> np.ndarray:
-  """A smooth field, [side, side, channels], as it goes on where it is not seen: the mean of what is
-  seen about a place, the nearest first (normalized convolution: Knutsson and Westin, 1993). `seen`:
-  [side, side] in [0, 1]."""
-  seen = seen[..., None]
-  values = np.concatenate([field * seen, seen + 1e-9], -1).astype(np.float32)
-  result = sum(
-    FARTHER**step * cv2.GaussianBlur(values, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE)
-    for step, deviation in enumerate(np.array(REACH) * (len(field) / crop.SIDE))
-  )
-  return result[..., :-1] / result[..., -1:]
-
-
-class Fade:
-  """Continues what is known inside a face to zero at the field's border: Laplace's equation, as a
-  soap film is stretched."""
-
-  def __init__(self, known: np.ndarray):
-    """`known`: bool [SIDE, SIDE]."""
-    line = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(SIDE, SIDE))
-    same = scipy.sparse.eye_array(SIDE)
-    laplace = (scipy.sparse.kron(line, same) + scipy.sparse.kron(same, line)).tocsr()
-    self._known = known.ravel()
-    of_free = laplace[~self._known]
-    self._of_known = of_free[:, self._known]
-    self._solve = scipy.sparse.linalg.splu(of_free[:, ~self._known].tocsc()).solve
-
-  def __call__(self, values: np.ndarray) -> np.ndarray:
-    """[SIDE, SIDE, channels], read where they are known -> float32, alike, everywhere."""
-    film = values.reshape(SIDE * SIDE, -1).astype(np.float32)
-    film[~self._known] = self._solve(-(self._of_known @ film[self._known].astype(float)))
-    return film.reshape(values.shape)
-
-
 def _blend(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray:
   """Pictures, [height, width, 3], the second over the first in part, [height, width]: uint8."""
   return _to_bytes(below + part[..., None] * (np.float32(above) - below))
@@ -332,8 +212,3 @@ def _blend(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
   return np.clip(values + 0.5, 0, 255).astype(np.uint8)
-
-
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-  t = np.clip((x - low) / (high - low), 0, 1)
-  return t * t * (3 - 2 * t)

@@ -1,0 +1,98 @@
+"""Fields over a face and what is about it, in pixels of the 64-pixel template: how they fade beyond
+the face, and how they fit its own proportions.
+
+Points are (x, y), to the right and down, and so are shifts.
+"""
+
+import cv2
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+from scipy import ndimage
+from scipy.interpolate import RBFInterpolator
+
+from fevgan_jax.faces import crop
+
+MARGIN = 32  # of the template about its 64, over which a movement fades
+SIDE = crop.SIDE + 2 * MARGIN
+EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
+STIFF = 30.0  # of the thin plate that is bent from one face to another: landmarks tremble
+DETAIL = 4  # pixels, per pixel of the crop, of which a face of other proportions is made
+
+
+def places() -> np.ndarray:
+  """float32 [SIDE, SIDE, 2]: the points of a field."""
+  line = np.arange(SIDE, dtype=np.float32) + 0.5 - MARGIN
+  return np.stack(np.meshgrid(line, line), -1)
+
+
+def face(placed: np.ndarray) -> np.ndarray:
+  """Where a face is believed, by its landmarks [68, 2]: bool [SIDE, SIDE]."""
+  at = places()
+  hull = crop.inside(crop.hull(placed), at.reshape(-1, 2)).reshape(SIDE, SIDE)
+  hull &= ((at > 0) & (at < crop.SIDE)).all(-1)  # a long face leaves the crop
+  return ndimage.binary_erosion(hull, iterations=EDGE)
+
+
+def read(field: np.ndarray, points: np.ndarray) -> np.ndarray:
+  """A field, float32 [SIDE, SIDE, channels], at points [..., 2]."""
+  at = np.float32(points + (MARGIN - 0.5))
+  values = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+  return values.reshape(*points.shape[:-1], -1)
+
+
+class Proportions:
+  """How a face differs from the template, where no face differs from another: a bent thin plate
+  (Bookstein, 1989) takes its landmarks there, and another one back."""
+
+  def __init__(self, placed: np.ndarray):
+    """`placed`: landmarks [68, 2], aligned as a crop is."""
+    fade, at = Fade(face(placed)), places()
+    self._usual = at + fade(_bend(placed, crop.TEMPLATE, at))  # where places of this face lie
+    self._own = at + fade(_bend(crop.TEMPLATE, placed, at))  # and back
+    self._rest = read(self._own, self._usual)
+
+  def usual(self, large: np.ndarray) -> np.ndarray:
+    """A crop, uint8 [side * DETAIL, side * DETAIL, 3], with the template's proportions: uint8
+    [side, side, 3]."""
+    side = len(large)
+    line = (np.arange(side) + 0.5) * (crop.SIDE / side)
+    at = read(self._own, np.stack(np.meshgrid(line, line), -1)) * (side / crop.SIDE) - 0.5
+    bent = cv2.remap(large, at, None, cv2.INTER_LINEAR)
+    return cv2.resize(bent, (side // DETAIL, side // DETAIL), interpolation=cv2.INTER_AREA)
+
+  def own_shift(self, shift: np.ndarray) -> np.ndarray:
+    """A shift, [SIDE, SIDE, 2], of a face with the template's proportions, as one of this face."""
+    return read(self._own, self._usual + read(shift, self._usual)) - self._rest
+
+  def own_value(self, field: np.ndarray) -> np.ndarray:
+    """The same of what is no shift."""
+    return read(field, self._usual)
+
+
+def _bend(sources: np.ndarray, targets: np.ndarray, at: np.ndarray) -> np.ndarray:
+  """How far points, [..., 2], are from where a thin plate takes them that takes sources [n, 2] to
+  targets, nearly: float32 [..., 2]."""
+  plate = RBFInterpolator(sources, targets - sources, kernel='thin_plate_spline', smoothing=STIFF)
+  return plate(at.reshape(-1, 2)).reshape(at.shape).astype(np.float32)
+
+
+class Fade:
+  """Continues what is known inside a face to zero at the field's border: Laplace's equation, as a
+  soap film is stretched."""
+
+  def __init__(self, known: np.ndarray):
+    """`known`: bool [SIDE, SIDE]."""
+    line = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(SIDE, SIDE))
+    same = scipy.sparse.eye_array(SIDE)
+    laplace = (scipy.sparse.kron(line, same) + scipy.sparse.kron(same, line)).tocsr()
+    self._known = known.ravel()
+    of_free = laplace[~self._known]
+    self._of_known = of_free[:, self._known]
+    self._solve = scipy.sparse.linalg.splu(of_free[:, ~self._known].tocsc()).solve
+
+  def __call__(self, values: np.ndarray) -> np.ndarray:
+    """[SIDE, SIDE, channels], read where they are known -> float32, alike, everywhere."""
+    film = values.reshape(SIDE * SIDE, -1).astype(np.float32)
+    film[~self._known] = self._solve(-(self._of_known @ film[self._known].astype(float)))
+    return film.reshape(values.shape)
