@@ -20,7 +20,7 @@ MODES = {
   'compare': ('workdirs', 'output', 'overrides'),
   'generate': (
     'image', 'expression', 'intensity', 'seed', 'frame', 'loop', 'largest', 'curve', 'frames',
-    'output', 'workdir', 'system', 'overrides',
+    'sway', 'output', 'workdir', 'system', 'overrides',
   ),
   'study': ('workdirs', 'pairs', 'output', 'overrides'),
   'tally': ('votes', 'output'),
@@ -113,6 +113,7 @@ def parse(argv: list[str]) -> Command:
     'largest': values.largest,
     'curve': _numbers(values.curve),
     'frames': values.frames,
+    'sway': values.sway,
     'port': values.port,
     'beam': values.beam,
     'format': values.format,
@@ -169,6 +170,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_integer('seed', 0, 'of the noise', 0, 2**32 - 1, flag_values=values)
   flags.DEFINE_enum('frame', None, ['crop', 'face', 'whole'], 'what to show', flag_values=values)
   flags.DEFINE_boolean('loop', False, 'there and back', flag_values=values)
+  flags.DEFINE_boolean('sway', False, 'the head drifts as well', flag_values=values)
   flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
   flags.DEFINE_enum('format', 'safetensors', FORMATS, 'of what is exported', flag_values=values)
   flags.DEFINE_string('beam', '', 'a runner of Apache Beam, and its options', flag_values=values)

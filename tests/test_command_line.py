@@ -94,6 +94,7 @@ def test_what_is_shown_of_a_photograph_is_chosen(tmp_path):
   assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('', False, None)
   arguments = parse(*words, '--frame', 'whole', '--loop', '--largest=512').arguments
   assert (arguments['frame'], arguments['loop'], arguments['largest']) == ('whole', True, 512)
+  assert not arguments['sway'] and parse(*words, '--sway').arguments['sway']
   assert parse(*words, '--curve', '0,1,.5').arguments['curve'] == [0, 1, 0.5]
   (tmp_path / 'curve.csv').write_text('0\n0.5\n1\n')
   curve = parse(*words, '--curve', str(tmp_path / 'curve.csv'), '--frames', '64').arguments

@@ -18,10 +18,12 @@ SHADING_UNIT = 1 / 32  # of a factor of two in linear light
 UNKNOWN, VISIBLE, HIDDEN = 0, 1, 2
 # What teaches: the features above, and the landmarks, float [..., 68, 2], which say what is what.
 KNOWN = {**FEATURES, 'landmarks': np.float32}
-# A face is three sheets, each of which moves smoothly: the skin above the line between the lips,
-# the skin below it, and the eyeballs.
-SHEETS = UPPER, LOWER, EYES = 0, 1, 2
+# A face is sheets, each of which moves smoothly: the skin above the line through the eyes, that
+# below it, that below the line between the lips, and the eyeballs.
+SHEETS = BROW, CHEEK, JAW, EYES = 0, 1, 2, 3
+SKIN = BROW, CHEEK, JAW
 # The line between the lips as pairs of landmarks, whose middles it joins, from corner to corner;
-# and the outlines of the eyes.
+# the corners of the eyes, from left to right; and the eyes' outlines.
 LIP_LINE = (60, 60), (61, 67), (62, 66), (63, 65), (64, 64)
+EYE_LINE = 36, 39, 42, 45
 EYE_OUTLINES = tuple(range(36, 42)), tuple(range(42, 48))

@@ -17,6 +17,18 @@ MARGIN = 32  # of the template about its 64, over which a movement fades
 SIDE = crop.SIDE + 2 * MARGIN
 EDGE = 3  # pixels of the template along the mask's edge in which a movement is not believed
 STIFF = 30.0  # of the thin plate that is bent from one face to another: landmarks tremble
+# How far in front of the ends of the jaw the 68 landmarks lie, in pixels of the template: of the
+# mean head of the rendered data set, whose landmarks the template has.
+DEPTH = np.array(
+  [
+    *(0.0, 1.0, -0.4, 0.8, -0.6, 2.8, 7.8, 12.4, 14.1, 12.4, 7.8, 2.8, -0.6, 0.8, -0.4, 1.0, 0.0),
+    *(11.5, 13.1, 14.7, 16.2, 16.9, 16.9, 16.2, 14.7, 13.1, 11.5),  # brows
+    *(16.3, 17.6, 20.1, 21.7, 16.7, 18.2, 18.9, 18.2, 16.7),  # nose
+    *(10.6, 12.6, 12.9, 12.5, 12.7, 12.3, 12.5, 12.9, 12.6, 10.6, 12.3, 12.7),  # eyes
+    *(15.4, 18.5, 19.4, 19.9, 19.4, 18.5, 15.4, 17.4, 18.1, 18.3, 18.1, 17.4),  # lips
+    *(14.2, 16.5, 17.1, 16.5, 14.2, 16.6, 17.4, 16.6),
+  ]
+)
 DETAIL = 4  # pixels, per pixel of the crop, of which a face of other proportions is made
 
 
@@ -36,9 +48,10 @@ def face(placed: np.ndarray) -> np.ndarray:
 
 def read(field: np.ndarray, points: np.ndarray) -> np.ndarray:
   """A field, float32 [SIDE, SIDE, channels], at points [..., 2]."""
-  at = np.float32(points + (MARGIN - 0.5))
-  values = cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-  return values.reshape(*points.shape[:-1], -1)
+  # Not by cv2, which rounds points to 32nds of a pixel: movements would tremble.
+  at = np.moveaxis(points[..., ::-1] + (MARGIN - 0.5), -1, 0)
+  channels = np.moveaxis(field, -1, 0)
+  return np.stack([ndimage.map_coordinates(x, at, order=1, mode='nearest') for x in channels], -1)
 
 
 class Proportions:
@@ -68,6 +81,13 @@ class Proportions:
   def own_value(self, field: np.ndarray) -> np.ndarray:
     """The same of what is no shift."""
     return read(field, self._usual)
+
+
+def depth(placed: np.ndarray) -> np.ndarray:
+  """How far a face, by its landmarks [68, 2], stands out from where it ends: float32 [SIDE, SIDE,
+  1]. A head that turns by an angle to the right and down moves each point by so many times it."""
+  known = _bend(placed, placed + DEPTH[:, None], places())[..., :1]
+  return Fade(face(placed))(known)
 
 
 def _bend(sources: np.ndarray, targets: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ def generate(
   largest: int | None = None,
   curve: Sequence[float] = (),
   frames: int | None = None,
+  sway: bool = False,
 ) -> list[pathlib.Path]:
   """Animates the face of a photograph.
 
@@ -51,7 +52,7 @@ def generate(
     system: whose weights; only read without a workdir.
     overrides: of the config that it was trained with, see `trained.load`.
     intensity: one or several, see `Model`.
-    seed: of the noise, for a system that draws any.
+    seed: of the noise, for a system that draws any, and of how a head drifts.
     frame: what is shown: 'crop', the masked face as the networks see it; 'face', the photograph
       about the face, or 'whole', all of it, for a system that moves pixels. Empty for 'face' where
       that is possible.
@@ -60,6 +61,7 @@ def generate(
       sheets to fewer; `photograph.LARGEST` if None.
     curve: how far the expression has come, see `Model.animate`; from neutral to the apex if empty.
     frames: of a clip; as many as the network makes if None.
+    sway: the head drifts as well, see `Model.animate`.
 
   Returns:
     The files written.
@@ -72,7 +74,8 @@ def generate(
   moves = models.recipe(model.generator.config.system).moves_pixels
   frame = frame or ('face' if moves else 'crop')
   if frame == 'crop':
-    for flag, value in (('largest', largest), ('curve', curve or None), ('frames', frames)):
+    given = {'largest': largest, 'curve': curve or None, 'frames': frames, 'sway': sway or None}
+    for flag, value in given.items():
       if value is not None:
         raise UserError(
           f'--{flag}: a crop is as the networks make it: it is for --frame face or whole'
@@ -81,7 +84,10 @@ def generate(
     table = model(face, expressions, intensity, seed=seed, cropped=True)
   else:
     limit, pace = largest or photograph.LARGEST, {'curve': curve or (0, 1), 'frames': frames}
-    table = model.animate(image, expressions, intensity, frame=frame, largest=limit, **pace)
+    drift = {'sway': sway, 'seed': seed}
+    table = model.animate(
+      image, expressions, intensity, frame=frame, largest=limit, **pace, **drift
+    )
     face = table[0, 0, 0]
 
   def played(clip: np.ndarray) -> np.ndarray:

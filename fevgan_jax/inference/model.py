@@ -79,6 +79,8 @@ class Model:
     largest: int = photograph.LARGEST,
     curve: Sequence[float] = (0, 1),
     frames: int | None = None,
+    sway: bool = False,
+    seed: int = 0,
   ) -> np.ndarray:
     """The photograph itself, moving, at its own size.
 
@@ -91,6 +93,8 @@ class Model:
       curve: how far the expression has come, from 0 (neutral) to 1 (its apex), at equal distances
         in time: (0, 1, 0) goes there and back.
       frames: of the clip; as many as the network makes if None.
+      sway: whether the head drifts as well; else it rests.
+      seed: of how it drifts.
 
     Returns:
       uint8 [time, height, width, 3]; of several expressions or intensities as `__call__`.
@@ -122,10 +126,11 @@ class Model:
     shown = photograph.scene(image, points, frame, largest)
     mover = photograph.Mover(shown, side)
     frames = frames or self.generator.clip_shape[0]
+    turns = motion.sway(frames, seed) if sway else None
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
     clips = np.empty((len(motions), frames, *shown.pixels[shown.view].shape), np.uint8)
     for clip, moving in zip(clips, motions):
-      clip[:] = mover.animate(moving.along(curve, frames))
+      clip[:] = mover.animate(moving.along(curve, frames), turns)
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _motions(

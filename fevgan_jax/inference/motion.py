@@ -11,57 +11,61 @@ import cv2
 import numpy as np
 
 from fevgan_jax.faces import crop
-from fevgan_jax.faces.truth import LOWER, UPPER
+from fevgan_jax.faces.truth import CHEEK, JAW, SKIN
 
 # Deviations, in pixels of the template, over which a sheet goes on where it is not seen: each
 # counts FARTHER times as much as the one before.
 REACH = (0.5, 1.5, 4.0, 12.0)
 FARTHER = 0.01
+DRIFT = 0.035, 0.025  # radians to the side, and up or down
 CALM = 0.4  # of a clip, in which a smile that a photograph has goes
 BELOW_EYES = 24, 30  # pixels of the template, from which on it does
-READ = 'upper', 'lower', 'shading', 'sheets'  # of what a generator says of a clip
+READ = 'skin', 'shading', 'sheets'  # of what a generator says of a clip
 
 
 class Motion(NamedTuple):
-  """What happens to a crop, of one clip. Both sheets go on beyond where they are seen.
+  """What happens to a crop, of one clip. Every sheet goes on beyond where it is seen.
 
   Attributes:
-    upper, lower: [time, side, side, 2], displacements of the two sheets of skin, in pixels,
+    skin: [time, side, side, 3, 2], displacements of the sheets of skin, `truth.SKIN`, in pixels,
       downwards and to the right.
     shading: [time, side, side, 1], the logarithm of a factor.
   """
 
-  upper: np.ndarray
-  lower: np.ndarray
+  skin: np.ndarray
   shading: np.ndarray
 
   @classmethod
   def of(cls, extras: Mapping[str, np.ndarray]) -> 'Motion':
-    """Of what `fevgan_plus.MotionDecoder` says of one clip: extras [time, side, side, channels]."""
-    sheets = np.asarray(extras['sheets'])
-    seen = {'upper': sheets[..., UPPER], 'lower': sheets[..., LOWER], 'shading': 1 - sheets[..., 3]}
-    return cls(
-      *(
-        np.stack([go_on(*of_frame) for of_frame in zip(np.asarray(extras[name]), seen[name])])
-        for name in cls._fields
-      )
-    )
+    """Of what `fevgan_plus.MotionDecoder` says of one clip: extras [time, side, side, ...]."""
+    skin, shading, sheets = (np.asarray(extras[name]) for name in READ)
+    fields = [
+      [
+        go_on(light, 1 - shown[..., -1]),
+        *(go_on(moves[..., sheet, :], shown[..., sheet]) for sheet in SKIN),
+      ]
+      for moves, light, shown in zip(skin, shading, sheets)
+    ]
+    light, *moves = (np.stack(of_all) for of_all in zip(*fields))
+    return cls(np.stack(moves, -2), light)
 
   def along(self, curve: Sequence[float], frames: int) -> 'Motion':
     """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
     last one, over so many frames; `curve` has values at equal distances."""
     ends = np.linspace(0, 1, frames), np.linspace(0, 1, len(curve))
-    place = np.interp(*ends, curve) * (len(self.upper) - 1)
+    place = np.interp(*ends, curve) * (len(self.skin) - 1)
     before = np.floor(place).astype(int)
-    after = np.minimum(before + 1, len(self.upper) - 1)
-    part = (place - before).astype(np.float32).reshape(-1, 1, 1, 1)
-    return Motion(*(x[before] * (1 - part) + x[after] * part for x in self))
+    after = np.minimum(before + 1, len(self.skin) - 1)
+    part = (place - before).astype(np.float32)
+
+    def between(x: np.ndarray) -> np.ndarray:
+      return x[before] + part.reshape(-1, *(1,) * (x.ndim - 1)) * (x[after] - x[before])
+
+    return Motion(*map(between, self))
 
   def mirrored(self) -> 'Motion':
     """Of the mirror image."""
-    left_right = np.array([1, -1], np.float32)
-    upper, lower, shading = (field[:, :, ::-1] for field in self)
-    return Motion(upper * left_right, lower * left_right, shading)
+    return Motion(self.skin[:, :, ::-1] * np.array([1, -1], np.float32), self.shading[:, :, ::-1])
 
   def without_smile(self, smile: 'Motion', landmarks: np.ndarray, amount: float) -> 'Motion':
     """From a face that smiles already: in the first CALM of the clip the smile goes, below the
@@ -72,7 +76,7 @@ class Motion(NamedTuple):
       landmarks: [68, 2] of the photograph, in any pixels.
       amount: how much of the smile goes, from 0 to 1.
     """
-    side = self.upper.shape[1]
+    side = self.skin.shape[1]
     columns, rows = (crop.TEMPLATE * (side / crop.SIDE)).astype(int).T
 
     def raised(x: np.ndarray) -> float:
@@ -80,16 +84,27 @@ class Motion(NamedTuple):
       return np.mean(x[[51, 57]]) - np.mean(x[[48, 54]])
 
     # Points go where displacements come from. The corners belong to both sheets.
-    goes = -(smile.upper[-1, rows, columns, 0] + smile.lower[-1, rows, columns, 0]) / 2
+    goes = -smile.skin[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1)
     placed = crop.transform(crop.similarity(landmarks, side), landmarks)
     share = (raised(placed[:, 1]) - raised(crop.TEMPLATE[:, 1]) * side / crop.SIDE) / raised(goes)
     share = amount * np.clip(share, 0, 1) if raised(goes) > 0 else 0.0
-    gone = smoothstep(0, CALM, np.linspace(0, 1, len(self.upper))).reshape(-1, 1, 1, 1)
-    below = np.linspace(0, crop.SIDE, side).reshape(-1, 1, 1)
-    part = share * gone * smoothstep(*BELOW_EYES, below)
-    return Motion(
-      self.upper - part * smile.upper[-1], self.lower - part * smile.lower[-1], self.shading
-    )
+    gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.skin)))
+    below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
+    part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
+    return Motion((self.skin - part * smile.skin[-1]).astype(np.float32), self.shading)
+
+
+def sway(frames: int, seed: int) -> np.ndarray:
+  """How a head drifts that nobody holds: [frames, 2], smooth angles to the right and down in
+  radians, 0 at first; as those of the rendered people."""
+  rng = np.random.default_rng(seed)
+  time = np.linspace(0, 1, frames)[:, None]
+  turns = []
+  for deviation in DRIFT:
+    cycles, phases = rng.uniform(0.3, 1.5, 3), rng.uniform(0, 2 * np.pi, 3)
+    waves = np.sin(2 * np.pi * cycles * time + phases) - np.sin(phases)
+    turns.append(deviation * (waves @ rng.normal(0, 0.6, 3)))
+  return np.stack(turns, 1)
 
 
 def go_on(field: np.ndarray, seen: np.ndarray) -> np.ndarray:

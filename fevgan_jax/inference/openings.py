@@ -27,16 +27,17 @@ PARTED = 1.0  # pixels between the lips, from which on a photograph shows the in
 # ones begin above the edge of the upper ones; how long they are.
 UPPER_TEETH = (8.5, 6.5, 6.5, 5.0, 4.5, 3.5)
 LOWER_TEETH = (5.3, 5.6, 6.0, 5.0, 4.5, 3.5)
-SHOWN, OVERLAP, LENGTH = 2.0, 1.5, 10.0
+SHOWN, OVERLAP, LENGTH = 2.5, 1.5, 10.0
 ARCH = 0.022  # by which edges rise towards the sides, per pixel of the template squared
 # Colors, as shares of white.
 TOOTH = np.array([0.93, 0.89, 0.81])
 GUM = np.array([0.62, 0.33, 0.33])
 TONGUE = np.array([0.55, 0.27, 0.27])
 THROAT = np.array([0.13, 0.05, 0.05])
-IRIS = 0.205  # its radius, in widths of the eye between the corners (11.7 of 28.5 millimeters)
+IRIS = 0.235  # its radius, in widths of the eye between its corners, as landmarks have them
 WHITE = 0.65  # of an eye, in the shadow of its lid, at least; a share of white
 RINGS = 8  # of an iris, each of one color
+LASHES = 0.3, 1.0  # how much darker a white is that a lid has bared, and how far below the lid
 LID = 0.2  # pixels over which the edge of a lid is smooth
 RIM = 0.3  # pixels by which the skin about an eye reaches inside its outline
 
@@ -95,11 +96,41 @@ class Curve:
     return self._of(np.clip(x, *self._ends)).astype(np.float32)
 
 
-class Mouth:
+class Opening:
+  """Two edges of skin that meet in two corners.
+
+  Attributes:
+    sharp: pixels over which an edge is smooth.
+    box: opposite corners of what may open.
+  """
+
+  def __init__(self, upper: np.ndarray, lower: np.ndarray, rim: float, sharp: float, box):
+    """Edges [n, 2], from corner to corner, which begin a rim inside."""
+    self.upper, self.lower = Curve(upper), Curve(lower)
+    self.sharp, self.box = sharp, box
+    self._rim = rim
+    self._corners = upper[:, 0].min(), upper[:, 0].max()
+
+  def below_upper(self, points: np.ndarray) -> np.ndarray:
+    """[..., 2] -> [...]: how far points lie below the upper edge."""
+    return points[..., 1] - self.upper(points[..., 0]) - self._rim
+
+  def above_lower(self, points: np.ndarray) -> np.ndarray:
+    """How far they lie above the lower edge."""
+    return self.lower(points[..., 0]) - points[..., 1] - self._rim
+
+  def between_corners(self, points: np.ndarray) -> np.ndarray:
+    """1 where edges can part, 0 beside the corners."""
+    left, right = self._corners
+    x = points[..., 0]
+    return np.clip((np.minimum(x - left, right - x) + self.sharp) / (3 * self.sharp), 0, 1)
+
+
+class Mouth(Opening):
   """Where lips end, and what is seen between them.
 
   Attributes:
-    box: opposite corners of what may open.
+    chin: [2], a point that goes with the jaw.
   """
 
   def __init__(self, placed: np.ndarray, light: Light):
@@ -109,30 +140,14 @@ class Mouth:
     gap = np.maximum(line[1:4, 1, 1] - line[1:4, 0, 1], 0).mean()
     self._parted = gap > PARTED
     middle = line.mean(1)
-    self._lips = [Curve(line[:, i] if self._parted else middle) for i in (0, 1)]
+    edges = (line[:, 0], line[:, 1]) if self._parted else (middle, middle)
     self._line = Curve(middle)
-    self._corners = middle[0, 0], middle[-1, 0]
-    self.center = middle.mean(0)
-    self.chin = placed[CHIN].mean(0)
-    self.box = self.center + [[-13, -8], [13, 16]]
+    self.center, self.chin = middle.mean(0), placed[CHIN].mean(0)
+    super().__init__(*edges, rim=0, sharp=SHARP, box=self.center + [[-13, -8], [13, 16]])
 
   def height(self, points: np.ndarray) -> np.ndarray:
     """[..., 2] -> [...]: how far they lie above the line between the lips."""
     return self._line(points[..., 0]) - points[..., 1]
-
-  def below_upper_lip(self, points: np.ndarray) -> np.ndarray:
-    """How far they lie below its edge."""
-    return points[..., 1] - self._lips[0](points[..., 0])
-
-  def above_lower_lip(self, points: np.ndarray) -> np.ndarray:
-    """How far they lie above its edge."""
-    return self._lips[1](points[..., 0]) - points[..., 1]
-
-  def between_corners(self, points: np.ndarray) -> np.ndarray:
-    """1 where lips can part, 0 beside the mouth."""
-    left, right = self._corners
-    x = points[..., 0]
-    return np.clip(np.minimum(x - left, right - x) + 0.5, 0, 1)
 
   def inside(
     self, points: np.ndarray, pixels: np.ndarray, drop: np.ndarray, depth: np.ndarray
@@ -150,7 +165,7 @@ class Mouth:
     fallen = y - drop[1]
     edge = SHOWN * MILLIMETER
     result = np.broadcast_to(THROAT, (*x.shape, 3)).astype(np.float32)
-    tongue = (x / 4.6) ** 2 + ((fallen - 1.6) / 2.6) ** 2
+    tongue = (x / 4.6) ** 2 + ((fallen - 0.4) / 2.4) ** 2
     lit = 0.45 + 0.35 * smoothstep(-1, 2, fallen)
     result = _over(result, TONGUE * lit[..., None], smoothstep(1.2, 0.8, tongue))
     down = fallen - edge + OVERLAP * MILLIMETER
@@ -160,7 +175,7 @@ class Mouth:
     shadow = 0.5 + 0.5 * smoothstep(-0.3, 1.3, depth)
     drawn = self._light.color(result * shadow[..., None])
     if self._parted:
-      shown = np.minimum(self.below_upper_lip(points), self.above_lower_lip(points))
+      shown = np.minimum(self.below_upper(points), self.above_lower(points))
       drawn = _over(drawn, pixels, np.clip(1.5 + shown / SHARP, 0, 1))
     return np.clip(drawn + 0.5, 0, 255).astype(np.uint8)
 
@@ -187,30 +202,38 @@ def _teeth(
   return color, where
 
 
-class Eye:
-  """Where lids end, and the eyeball behind them.
+class Ball(NamedTuple):
+  """An eyeball without lids.
 
   Attributes:
-    box: opposite corners of what may open.
+    pixels: uint8 [height, width, 3].
+    bared: [height, width], what part of them the photograph does not show.
   """
+
+  pixels: np.ndarray
+  bared: np.ndarray
+
+  def under(self, depth: np.ndarray) -> np.ndarray:
+    """[height, width, 3], in the shadow of a lid whose edge is so far above."""
+    dark, reach = LASHES
+    shadow = dark * self.bared * (1 - smoothstep(0, reach, depth))
+    return self.pixels * (1 - shadow[..., None])
+
+
+class Eye(Opening):
+  """Where lids end, and the eyeball behind them."""
 
   def __init__(self, outline: np.ndarray):
     """`outline`: [6, 2], from one corner along the upper lid to the other and back."""
-    self._upper, self._lower = Curve(outline[:4]), Curve(outline[[0, 5, 4, 3]])
-    self._corners = np.sort(outline[[0, 3], 0])
     self._width = np.linalg.norm(outline[3] - outline[0])
-    self.box = outline.mean(0) + self._width * np.array([[-0.8, -0.8], [0.8, 0.8]])
+    box = outline.mean(0) + self._width * np.array([[-0.8, -0.8], [0.8, 0.8]])
+    super().__init__(outline[:4], outline[[0, 5, 4, 3]], rim=RIM, sharp=LID, box=box)
 
   def inner(self, points: np.ndarray) -> np.ndarray:
-    """How far points lie inside the outline, by height: [..., 2] -> [...]."""
-    x, y = points[..., 0], points[..., 1]
+    """How far points lie inside the lids' edges: [..., 2] -> [...]."""
     left, right = self._corners
-    beside = np.minimum(x - left, right - x)
-    return np.minimum(np.minimum(y - self._upper(x), self._lower(x) - y), beside)
-
-  def opening(self, points: np.ndarray) -> np.ndarray:
-    """What part of them the eyeball shows, in the photograph: in [0, 1]."""
-    return np.clip(0.5 + (self.inner(points) - RIM) / LID, 0, 1)
+    beside = np.minimum(points[..., 0] - left, right - points[..., 0])
+    return np.minimum(np.minimum(self.below_upper(points), self.above_lower(points)), beside)
 
   def _iris(self, points: np.ndarray, grey: np.ndarray) -> tuple[float, float, float]:
     """(x, y) of its center, and its radius: it is what is dark, away from the lids' shadow, and
@@ -221,39 +244,38 @@ class Eye:
     x = float(np.median(points[..., 0][dark]))
     step = np.linalg.norm(points[0, 1] - points[0, 0])
     chord = step * np.percentile(dark.sum(1)[dark.any(1)], 80)
-    radius = float(np.clip(chord / 2, *(IRIS * self._width * np.array([0.95, 1.25]))))
-    return x, float(self._lower(np.float32(x))) - 0.9 * radius, radius
+    radius = float(np.clip(chord / 2, *(IRIS * self._width * np.array([0.9, 1.15]))))
+    return x, float(self.lower(np.float32(x))) - 0.9 * radius, radius
 
-  def complete(self, points: np.ndarray, pixels: np.ndarray, light: Light) -> np.ndarray:
-    """The eyeball without lids, uint8 [height, width, 3], of the pixels there, alike: the iris is a
-    disc, and the white goes on."""
-    seen = self.opening(points)
-    inside = seen > 0.5
+  def ball(self, points: np.ndarray, pixels: np.ndarray, light: Light) -> 'Ball':
+    """The eyeball without lids, of the pixels there, uint8 [height, width, 3]: the iris is a disc,
+    and the white goes on."""
+    inside = self.inner(points) > 0
     if inside.sum() < 20:
-      return pixels
+      return Ball(pixels, np.zeros(pixels.shape[:2]))
     colors = pixels.astype(np.float32)
     grey = colors.mean(-1)
     x, y, radius = self._iris(points, grey)
     away = np.hypot(points[..., 0] - x, points[..., 1] - y)
     white = inside & (away > 1.15 * radius)
-    white &= grey >= np.percentile(grey[white], 40) if white.any() else white
+    white &= grey >= np.percentile(grey[white], 60) if white.any() else white
     sclera = _spread(colors, white if white.any() else inside)
     sclera *= np.maximum(WHITE * light.white.mean() / (sclera.mean(-1, keepdims=True) + 1), 1)
     # The iris is what its visible part is, ring by ring.
-    iris = inside & (away < radius) & (self.inner(points) > 2 * RIM)
+    iris = inside & (away < radius) & (self.inner(points) > RIM)
     iris &= grey < np.percentile(grey[inside], (10, 85)).mean()
     rings = np.clip(away / radius * RINGS, 0, RINGS - 1e-3)
     known = [ring for ring in range(RINGS) if (iris & (rings.astype(int) == ring)).any()]
     medians = [np.median(colors[iris & (rings.astype(int) == ring)], axis=0) for ring in known]
     if not known:
-      return pixels
+      return Ball(pixels, np.zeros(pixels.shape[:2]))
     disc = np.stack(
       [np.interp(rings - 0.5, known, channel) for channel in np.transpose(medians)], -1
     )
-    ball = _over(0.92 * sclera, disc, np.clip(0.5 + (radius - away) / SHARP, 0, 1))
+    ball = _over(sclera, disc, np.clip(0.5 + (radius - away) / SHARP, 0, 1))
     # The photograph as far as any of it is the eyeball's.
-    seen = np.clip(1.5 + (self.inner(points) - RIM) / LID, 0, 1)
-    return np.clip(_over(ball, colors, seen) + 0.5, 0, 255).astype(np.uint8)
+    seen = np.clip(1.5 + self.inner(points) / LID, 0, 1)
+    return Ball(np.clip(_over(ball, colors, seen) + 0.5, 0, 255).astype(np.uint8), 1 - seen)
 
 
 def _spread(colors: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -12,17 +12,17 @@ Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 
 import concurrent.futures
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from fevgan_jax.faces import crop
-from fevgan_jax.faces.truth import EYE_OUTLINES
+from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, JAW, SKIN
 from fevgan_jax.inference import field, openings
 from fevgan_jax.inference.field import MARGIN
 from fevgan_jax.inference.motion import Motion, smoothstep
-from fevgan_jax.inference.openings import SHARP
 from fevgan_jax.runtime import workers
 
 LARGEST = 1080  # pixels of a side of what is made
@@ -140,58 +140,88 @@ class Mover:
     placed = crop.transform(shown.to_template, shown.landmarks)
     self._proportions = field.Proportions(placed)
     self._fade = field.Fade(field.face(placed))
+    self._depth = field.depth(placed)
     self._moving = Patch(shown, np.full(2, -MARGIN), np.full(2, crop.SIDE + MARGIN))
     light = openings.Light.of(shown.pixels, shown.landmarks)
     self._mouth = openings.Mouth(placed, light)
+    self._eye_line = openings.Curve(placed[list(EYE_LINE)])
     self._at_mouth = Patch(shown, *self._mouth.box)
     self._eyes = []
     for outline in EYE_OUTLINES:
       eye = openings.Eye(placed[list(outline)])
       patch = Patch(shown, *eye.box)
-      self._eyes.append((eye, patch, eye.complete(patch.template, self._pixels[patch.at], light)))
+      self._eyes.append((eye, patch, eye.ball(patch.template, self._pixels[patch.at], light)))
 
-  def animate(self, motion: Motion) -> np.ndarray:
-    """What is shown, moving: uint8 [time, height, width, 3]."""
+  def animate(self, motion: Motion, turns: np.ndarray | None = None) -> np.ndarray:
+    """What is shown, moving: uint8 [time, height, width, 3].
+
+    Args:
+      motion: of the expression.
+      turns: [time, 2] of the head, to the right and down, in radians.
+    """
+    turns = np.zeros((len(motion.skin), 2)) if turns is None else turns
     with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
-      return np.stack([*pool.map(self._frame, *motion)])
+      return np.stack([*pool.map(self._frame, *motion, turns)])
 
-  def _frame(self, upper: np.ndarray, lower: np.ndarray, shading: np.ndarray) -> np.ndarray:
+  def _frame(self, skin: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
-    shifts = (self._on_field(x[..., ::-1] * self._scale) for x in (upper, lower))
-    upper, lower = (self._fade(self._proportions.own_shift(shift)) for shift in shifts)
+    shifts = (self._on_field(skin[..., sheet, ::-1] * self._scale) for sheet in SKIN)
+    shifts = [self._fade(self._proportions.own_shift(shift)) for shift in shifts]
     shading = self._fade(self._proportions.own_value(self._on_field(shading)))
     result = self._pixels.copy()
-    result[self._moving.at] = self._skin(self._moving, upper, lower, shading)
-    mouth = self._at_mouth
-    result[mouth.at] = self._open_mouth(result[mouth.at], upper, lower, shading)
+    result[self._moving.at] = self._as_one(self._moving, *shifts, shading)
     for eye, patch, ball in self._eyes:
-      hole = eye.opening(patch.template + patch.enlarge(upper))
-      result[patch.at] = _blend(result[patch.at], ball, hole)
+      lids = shifts[BROW], shifts[CHEEK], shading
+      result[patch.at] = self._open(eye, patch, result[patch.at], *lids, ball.under)
+    mouth, patch, lips = self._mouth, self._at_mouth, (shifts[CHEEK], shifts[JAW], shading)
+    column, row = np.round(mouth.chin + MARGIN).astype(int)
+    result[patch.at] = self._open(
+      mouth,
+      patch,
+      result[patch.at],
+      *lips,
+      lambda depth: mouth.inside(
+        patch.template, self._pixels[patch.at], -shifts[JAW][row, column], depth
+      ),
+    )
+    if turn.any():
+      shift = self._moving.enlarge(self._depth * np.float32(-turn))
+      result[self._moving.at] = self._moving.move(result, shift)
     return result[self._view]
 
-  def _skin(self, patch: Patch, upper, lower, shading) -> np.ndarray:
-    """Both sheets as one, uint8: beside the mouth one becomes the other."""
-    above, below = patch.enlarge(upper), patch.enlarge(lower)
-    height = self._mouth.height(patch.template + (above + below) / 2)
-    shift = below + smoothstep(-SOFT, SOFT, height)[..., None] * (above - below)
+  def _as_one(self, patch: Patch, brow, cheek, jaw, shading) -> np.ndarray:
+    """All sheets of skin without an edge between them, uint8: so they are beside eyes and mouth."""
+    brow, shift, jaw = (patch.enlarge(x) for x in (brow, cheek, jaw))
+    at = patch.template + shift
+    up = self._eye_line(at[..., 0]) - at[..., 1]
+    shift = shift + smoothstep(-SOFT, SOFT, up)[..., None] * (brow - shift)
+    down = -self._mouth.height(at)
+    shift = shift + smoothstep(-SOFT, SOFT, down)[..., None] * (jaw - shift)
     return self._lit(patch, patch.move(self._pixels, shift), shading)
 
-  def _open_mouth(self, skin: np.ndarray, upper, lower, shading) -> np.ndarray:
-    """The part around the mouth, uint8, with what it opens on between the lips."""
-    patch, mouth = self._at_mouth, self._mouth
-    shifts = above, below = patch.enlarge(upper), patch.enlarge(lower)
-    lips = [self._lit(patch, patch.move(self._pixels, shift), shading) for shift in shifts]
-    column, row = np.round(mouth.chin + MARGIN).astype(int)
-    depth = mouth.below_upper_lip(patch.template + above)
-    opened = mouth.inside(patch.template, self._pixels[patch.at], -lower[row, column], depth)
-    # Where lips overlap the upper one is seen; where they meet, nothing is between them.
-    part = np.clip(0.5 - depth / SHARP, 0, 1)
-    under = np.clip(0.5 - mouth.above_lower_lip(patch.template + below) / SHARP, 0, 1 - part)
-    opened = sum(
-      picture * share[..., None]
-      for picture, share in zip((*lips, opened), (part, under, 1 - part - under))
-    )
-    return _blend(skin, opened, mouth.between_corners(patch.template + (above + below) / 2))
+  def _open(
+    self,
+    opening: openings.Opening,
+    patch: Patch,
+    skin: np.ndarray,
+    above: np.ndarray,
+    below: np.ndarray,
+    shading: np.ndarray,
+    inside: Callable[[np.ndarray], np.ndarray],
+  ) -> np.ndarray:
+    """The part around eye or mouth, uint8: the sheets above and below it as far as they go, and
+    what is between them, of which `inside` is told how far it lies below the edge of the upper
+    one."""
+    above, below = patch.enlarge(above), patch.enlarge(below)
+    parts = [self._lit(patch, patch.move(self._pixels, x), shading) for x in (above, below)]
+    depth = opening.below_upper(patch.template + above)
+    rise = opening.above_lower(patch.template + below)
+    # Where they overlap the upper one is seen; where they meet, nothing is between them.
+    part = np.clip(0.5 - depth / opening.sharp, 0, 1)
+    under = np.clip(0.5 - rise / opening.sharp, 0, 1 - part)
+    shares = part, under, 1 - part - under
+    opened = sum(x * share[..., None] for x, share in zip((*parts, inside(depth)), shares))
+    return _blend(skin, opened, opening.between_corners(patch.template + (above + below) / 2))
 
   def _lit(self, patch: Patch, moved: np.ndarray, shading: np.ndarray) -> np.ndarray:
     return _to_bytes(moved * np.exp(patch.enlarge(shading))) if shading.any() else moved

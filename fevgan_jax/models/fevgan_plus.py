@@ -4,9 +4,9 @@ FEV-GAN paints every pixel of 32 frames, and little of an unseen person is left.
 says where each pixel comes from and how the light on it changes, and paints only what the picture
 does not show: teeth, a tongue, the white of an eye that widens. Encoders and critic are FEV-GAN's.
 
-A face is three sheets (layered motion: Wang and Adelson, 1994): the skin above the line between the
-lips, the skin below it, which hangs on the jaw, and the eyeballs, which rest. Each moves smoothly;
-what is sharp about a movement is which sheet a pixel shows.
+A face is four sheets (layered motion: Wang and Adelson, 1994): the skin above the line through the
+eyes, the skin between that and the lips, what hangs on the jaw below them, and the eyeballs, which
+rest. Each moves smoothly; what is sharp about a movement is which sheet a pixel shows.
 
 Everybody smiles alike, more or less: the decoder has a movement of each label that it learns by
 heart, and says of a picture in what it differs.
@@ -26,7 +26,7 @@ from einops import rearrange
 
 from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import NUM_LABELS
-from fevgan_jax.faces.truth import EYES, LOWER, SHEETS
+from fevgan_jax.faces.truth import EYES, SHEETS, SKIN
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models import fevgan
 from fevgan_jax.models.parts.layers import UpConv, normal_init
@@ -58,43 +58,45 @@ class MotionDecoder(fevgan.VideoDecoder):
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
     """features [batch, G, G, channels], image [batch, S, S, 3] in [-1, 1] -> a video [batch, 32, S,
     S, 3], whose frame 0 is the image, and at intensity 0 every frame. Its extras, all [batch, 32,
-    S, S, channels]: 'upper' and 'lower', the displacements of the sheets of skin, and
-    'displacement', which a pixel has of them, in pixels; 'sheets', what part of a pixel shows which
-    of SHEETS, and what part none; 'shading', the logarithm of a factor; 'mask' in [0, 1], what part
-    is painted, and 'color' in [-1, 1]."""
+    S, S, ...]: 'skin' [..., 3, 2], the displacement of each sheet of it, and 'displacement'
+    [..., 2], which a pixel has of them, in pixels; 'sheets' [..., 5], what part of a pixel shows
+    which of SHEETS, and what part none; 'shading' [..., 1], the logarithm of a factor; 'mask'
+    [..., 1] in [0, 1], what part is painted, and 'color' [..., 3] in [-1, 1]."""
     side = image.shape[1]
     grown = self.width, self.first, self.repeat_edges, self.norm
     x = fevgan.grow(features, side, *grown, train)
-    fine = UpConv(6, repeat_edges=self.repeat_edges)(x)
+    fine = UpConv(len(SHEETS) + 3, repeat_edges=self.repeat_edges)(x)
     # float32 throughout: bfloat16 would round displacements to fractions of a pixel.
-    coarse = nn.Dense(8, kernel_init=normal_init)(x).astype(jnp.float32)
-    usual = self.param('usual', nn.initializers.zeros, (NUM_LABELS, *USUAL, 8), jnp.float32)
+    moving = 2 * len(SKIN)
+    smooth = moving + 1 + len(SHEETS)
+    coarse = nn.Dense(smooth, kernel_init=normal_init)(x).astype(jnp.float32)
+    usual = self.param('usual', nn.initializers.zeros, (NUM_LABELS, *USUAL, smooth), jnp.float32)
     amount = label.sum(-1, keepdims=True)
     mixture = (label / jnp.maximum(amount, 1e-6)).astype(jnp.float32)
     coarse += LEARNED * jax.image.resize(jnp.tensordot(mixture, usual, 1), coarse.shape, 'linear')
-    coarse = jax.image.resize(coarse, (*fine.shape[:-1], 8), 'linear')
+    coarse = jax.image.resize(coarse, (*fine.shape[:-1], smooth), 'linear')
     # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
     begun = jnp.minimum(jnp.arange(fine.shape[1]) / BEGINNING, 1)
     amount = rearrange(begun * amount, 'b t -> b t 1 1 1')
-    moves = amount * LARGEST * side * jnp.tanh(coarse[..., :4])
-    upper, lower = jnp.split(moves, 2, -1)
-    shading = amount * LARGEST_SHADING * jnp.tanh(coarse[..., 4:5])
-    others = SHARP * coarse[..., 5:] + fine[..., :3] - jnp.array([0, 0, 2])  # little is hidden
+    skin = amount * LARGEST * side * jnp.tanh(coarse[..., :moving])
+    skin = rearrange(skin, 'b t h w (sheet yx) -> b t h w sheet yx', yx=2)
+    shading = amount * LARGEST_SHADING * jnp.tanh(coarse[..., moving : moving + 1])
+    # What is not the first sheet; little is hidden at first.
+    others = SHARP * coarse[..., moving + 1 :] + fine[..., :-3] - jnp.array([0, 0, 0, 2])
     logits = jnp.pad(others, [(0, 0)] * 4 + [(1, 0)])
-    sheets, shown = nn.softmax(logits), nn.softmax(logits[..., :3])
-    displacement = shown[..., :1] * upper + shown[..., 1:2] * lower
+    sheets, shown = nn.softmax(logits), nn.softmax(logits[..., :-1])
+    displacement = (shown[..., : len(SKIN), None] * skin).sum(-2)
     # A factor on the distance from black, which is -1; exact where nothing changes.
     factor = jnp.exp(shading)
     moved = warp(image, displacement) * factor.astype(image.dtype)
     moved += (factor - 1).astype(image.dtype)
-    mask = (sheets[..., 3:] * jnp.minimum(PAINTED * amount, 1)).astype(image.dtype)
-    color = jnp.tanh(fine[..., 3:])
+    mask = (sheets[..., -1:] * jnp.minimum(PAINTED * amount, 1)).astype(image.dtype)
+    color = jnp.tanh(fine[..., -3:])
     return Generated(
       (1 - mask) * moved + mask * color,
       {
         'displacement': displacement,
-        'upper': upper,
-        'lower': lower,
+        'skin': skin,
         'sheets': sheets,
         'shading': shading,
         'mask': mask,
@@ -110,7 +112,8 @@ def displacement_term(example: Example, generated: Generated, *_) -> Array:
     return jnp.zeros(())
   known, said = example.truth, generated.extras
   unit = crop.SIDE / known.displacement.shape[-2]
-  of_sheet = jnp.where(known.sheet == LOWER, said['lower'], said['upper'])
+  its = jax.nn.one_hot(known.sheet, len(SKIN))[..., 0, :, None]
+  of_sheet = (its * said['skin']).sum(-2)
   error = unit * jnp.abs(of_sheet - known.displacement).mean(-1, keepdims=True)
   travel = unit * jnp.linalg.norm(known.displacement, axis=-1, keepdims=True)
   return masked_mean(error, (1 + travel) * (known.visible & (known.sheet != EYES)))

@@ -47,8 +47,8 @@ def test_lips_end_at_the_line_between_them(light):
   above = np.array([x, y - 2])
   assert mouth.height(above) == pytest.approx(2)
   # Closed lips have one edge; the template's are 0.4 pixels apart, which landmarks often are.
-  assert mouth.below_upper_lip(above) == pytest.approx(-2)
-  assert mouth.above_lower_lip(above) == pytest.approx(2)
+  assert mouth.below_upper(above) == pytest.approx(-2)
+  assert mouth.above_lower(above) == pytest.approx(2)
   corners = crop.TEMPLATE[[60, 64]]
   inside = mouth.between_corners(np.array([above, corners[0] - 1, corners[1] + 1]))
   np.testing.assert_array_equal(inside, [1, 0, 0])
@@ -60,10 +60,10 @@ def test_parted_lips_have_an_edge_each_and_the_photograph_between_them(light):
   placed[[65, 66, 67]] += (0, 2)
   mouth = openings.Mouth(placed, light)
   x, y = placed[[62, 66]].mean(0)
-  assert mouth.below_upper_lip(np.array([x, y])) == pytest.approx(2, abs=0.3)
+  assert mouth.below_upper(np.array([x, y])) == pytest.approx(2, abs=0.3)
   points = grid(y - 1, y + 1) - (y - x, 0)
   pixels = np.full((*points.shape[:2], 3), BROWN, np.uint8)
-  depth = mouth.below_upper_lip(points)
+  depth = mouth.below_upper(points)
   seen = mouth.inside(points, pixels, np.zeros(2), depth)
   np.testing.assert_array_equal(seen, pixels)
 
@@ -94,18 +94,23 @@ def test_an_eyeball_goes_on_behind_its_lids(light):
   points = grid(1, 9)
   away = np.hypot(points[..., 0] - 5, points[..., 1] - 5)
   ball = np.where(away[..., None] < 1.4, BROWN, WHITE)
-  seen = eye.inner(points) > 0
+  seen = eye.inner(points) > -openings.RIM
   pixels = np.where(seen[..., None], ball, SKIN).astype(np.uint8)
-  whole = eye.complete(points, pixels, light)
-  np.testing.assert_array_equal(whole[eye.opening(points) > 0], pixels[eye.opening(points) > 0])
+  found = eye.ball(points, pixels, light)
+  whole = found.pixels
+  np.testing.assert_array_equal(whole[eye.inner(points) > -0.1], pixels[eye.inner(points) > -0.1])
   hidden = (points[..., 1] < 4.1) & (points[..., 1] > 3)
   iris = whole[hidden & (away < 1.1)]
   np.testing.assert_allclose(iris, np.broadcast_to(BROWN, iris.shape), atol=12)
   white = whole[hidden & (away > 1.9) & (np.abs(points[..., 0] - 5) < 2)]
   assert (white.mean(-1) > 150).all()
+  # What the photograph shows stays as it is below a lid, what is bared there is darker.
+  shaded = found.under(np.zeros(points.shape[:2]))
+  np.testing.assert_array_equal(shaded[eye.inner(points) > 0], pixels[eye.inner(points) > 0])
+  np.testing.assert_allclose(shaded[10, 10], 0.7 * whole[10, 10])
 
 
 def test_an_eye_without_pixels_is_left_alone(light):
   eye = openings.Eye(np.zeros((6, 2)))
   pixels = np.full((10, 10, 3), SKIN, np.uint8)
-  np.testing.assert_array_equal(eye.complete(grid(0, 1), pixels, light), pixels)
+  np.testing.assert_array_equal(eye.ball(grid(0, 1), pixels, light).pixels, pixels)

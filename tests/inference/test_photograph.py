@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from fevgan_jax.faces import crop, detect
+from fevgan_jax.faces import detect
 from fevgan_jax.inference import photograph
-from fevgan_jax.inference.photograph import MARGIN, SIDE, Fade, Motion
+from fevgan_jax.inference.motion import Motion, go_on
 
 
 @pytest.fixture(scope='module')
@@ -21,20 +21,15 @@ def shown(astronaut) -> photograph.Scene:
 
 
 def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.Mover(shown, moving.upper.shape[1]).animate(moving)
+  return photograph.Mover(shown, moving.skin.shape[1]).animate(moving)
 
 
-def motion(side: int = 64, displacement=0, **values: float | tuple) -> Motion:
-  """One frame, the same everywhere; nothing but what is named. Both sheets have the displacement if
-  they have none of their own."""
-  values = {'upper': displacement, 'lower': displacement, **values}
-  channels = {'upper': 2, 'lower': 2, 'shading': 1}
-  return Motion(
-    *(
-      np.full((1, side, side, count), values.get(name, 0), np.float32)
-      for name, count in channels.items()
-    )
-  )
+def motion(side: int = 64, displacement=0.0, shading: float = 0.0, **sheets: tuple) -> Motion:
+  """One frame, the same everywhere: sheets of skin have the displacement if they are not named."""
+  skin = np.zeros((1, side, side, 3, 2), np.float32)
+  for number, name in enumerate(('brow', 'cheek', 'jaw')):
+    skin[..., number, :] = sheets.get(name, displacement)
+  return Motion(skin, np.full((1, side, side, 1), shading, np.float32))
 
 
 def at_mouth(shown: photograph.Scene, down: float) -> tuple[int, int]:
@@ -98,7 +93,7 @@ def test_light_is_a_factor(shown):
 
 
 def test_a_jaw_that_drops_takes_the_lower_lip_along_and_opens_the_mouth(shown):
-  (frame,) = animated(shown, motion(lower=(-6.0, 0.0)))
+  (frame,) = animated(shown, motion(jaw=(-6.0, 0.0)))
   before, after = ([*map(int, x[at_mouth(shown, 2.5)])] for x in (shown.pixels, frame))
   assert sum(after) < sum(before) - 100  # it was lip, and is the dark behind the teeth
   # The chin and the lip below it come from six pixels higher, and nothing above the mouth moves.
@@ -114,95 +109,17 @@ def test_what_a_mouth_opens_on_is_grey_in_a_grey_photograph(shown):
   red = []
   for pixels in (shown.pixels, grey):
     scene = photograph.Scene(pixels, shown.landmarks)
-    (frame,) = animated(scene, motion(lower=(-6.0, 0.0)))
+    (frame,) = animated(scene, motion(jaw=(-6.0, 0.0)))
     pixel = frame[at_mouth(shown, 3.5)].astype(int)
     red.append(pixel[0] - pixel[2])
   assert red[0] > 10 and red[1] == 0
 
 
 def test_lids_move_and_eyeballs_rest(shown):
-  (frame,) = animated(shown, motion(upper=(0.6, 0.0)))
+  (frame,) = animated(shown, motion(brow=(0.6, 0.0)))
   eye, brow = (shown.landmarks[part].mean(0).astype(int) for part in (slice(36, 42), slice(19, 21)))
   np.testing.assert_array_equal(frame[eye[1], eye[0]], shown.pixels[eye[1], eye[0]])
   assert np.abs(frame.astype(int) - shown.pixels)[brow[1] - 4 : brow[1] + 4, brow[0]].max() > 20
-
-
-def test_a_sheet_is_read_where_it_is_seen():
-  extras = {
-    'upper': np.full((1, 64, 64, 2), 2.0),
-    'lower': np.zeros((1, 64, 64, 2)),
-    'shading': np.zeros((1, 64, 64, 1)),
-    'sheets': np.zeros((1, 64, 64, 4)),
-  }
-  extras['lower'][:, 40:] = -5.0
-  extras['sheets'][:, :30, :, 0] = extras['sheets'][:, 40:, :, 1] = 1
-  extras['sheets'][:, 30:40, :, 3] = 1
-  extras['shading'][:, 30:40] = 9.0
-  moving = Motion.of(extras)
-  # The lower sheet goes on above its edge in row 40 as it begins there.
-  np.testing.assert_allclose(moving.lower[0, 32:, :, 0], -5, atol=0.1)
-  np.testing.assert_allclose(moving.upper[0, :40], 2, atol=0.01)
-  np.testing.assert_allclose(moving.shading, 0, atol=0.1)
-
-
-def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
-  image, points = astronaut
-  flipped = points * [-1, 1] + [image.shape[1], 0]
-  order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-  order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-  order += [*range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
-  rng = np.random.default_rng(0)
-  values = (rng.normal(size=(1, 64, 64, count)).astype(np.float32) for count in (2, 2, 1))
-  moving = Motion(*(4 * photograph.go_on(x[0], np.ones((64, 64)))[None] for x in values))
-  one = animated(photograph.scene(image, points, 'whole'), moving)
-  mirror = photograph.scene(image[:, ::-1].copy(), flipped[order], 'whole')
-  other = animated(mirror, moving.mirrored())[:, :, ::-1]
-  assert np.abs(one.astype(int) - other).mean() < 1
-  assert np.abs(one.astype(int) - image).mean() > 3
-
-
-def test_a_smile_goes_before_another_expression_comes(astronaut):
-  _, points = astronaut  # who smiles
-  frames = 32
-  still = Motion(*(np.zeros((frames, 64, 64, count), np.float32) for count in (2, 2, 1)))
-  smile = still._replace(upper=still.upper.copy(), lower=still.lower.copy())
-  # A smile takes what is beside the middle of the face up by six pixels.
-  beside = np.abs(np.arange(64) - 32) > 4
-  smile.upper[-1, :, beside, 0] = smile.lower[-1, :, beside, 0] = 6.0
-  calm = still.without_smile(smile, points, 1.0)
-  assert not calm.upper[0].any() and not calm.upper[:, :24].any()
-  corner = calm.upper[:, 42, 20, 0]
-  assert (np.diff(corner) <= 0).all() and corner[13:].std() == 0
-  # The corners go down by what they are higher than those of a neutral face.
-  neutral = np.mean(crop.TEMPLATE[[51, 57], 1]) - np.mean(crop.TEMPLATE[[48, 54], 1])
-  assert corner[-1] == pytest.approx(-(detect.smile(points) - neutral), rel=0.02)
-  half = still.without_smile(smile, points, 0.5)
-  np.testing.assert_allclose(half.upper, calm.upper / 2)
-  # It is not the smile's opposite where a face does not smile.
-  assert not still.without_smile(smile, crop.TEMPLATE, 1.0).upper.any()
-
-
-def test_a_field_goes_on_where_it_is_not_seen():
-  ramp = np.tile(np.arange(64.0)[None, :, None], (64, 1, 2))
-  seen = np.ones((64, 64))
-  seen[20:30, 20:30] = 0
-  changed = np.where(seen[..., None] > 0, ramp, -1e3)
-  filled = photograph.go_on(changed, seen)
-  np.testing.assert_allclose(filled[24:26, 20:30], ramp[24:26, 20:30], atol=3.5)
-  np.testing.assert_allclose(filled[5:15, 5:-5], ramp[5:15, 5:-5], atol=0.2)
-
-
-def test_a_movement_fades_like_a_soap_film():
-  known = np.zeros((SIDE, SIDE), bool)
-  known[MARGIN:-MARGIN, MARGIN:-MARGIN] = True
-  rng = np.random.default_rng(0)
-  values = rng.normal(size=(SIDE, SIDE, 2))
-  film = Fade(known)(values)
-  np.testing.assert_allclose(film[known], values[known], rtol=1e-6)
-  # Every free value is the mean of its four neighbors, which are zero beyond the border.
-  padded = np.pad(film, [(1, 1), (1, 1), (0, 0)])
-  mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
-  np.testing.assert_allclose(film[~known], mean[~known], atol=1e-5)
 
 
 def test_a_tilted_head_moves_along_its_own_axes(astronaut):
@@ -217,3 +134,34 @@ def test_a_tilted_head_moves_along_its_own_axes(astronaut):
   error = np.abs(np.rot90(upright).astype(int) - tilted).mean()
   assert error < 0.5
   assert np.abs(tilted.astype(int) - turned).mean() > 4 * error
+
+
+def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
+  image, points = astronaut
+  flipped = points * [-1, 1] + [image.shape[1], 0]
+  order = [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
+  order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+  order += [*range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
+  rng = np.random.default_rng(0)
+  noise = go_on(rng.normal(size=(64, 64, 7)), np.ones((64, 64)))
+  moving = Motion(8 * noise[None, ..., :6].reshape(1, 64, 64, 3, 2), noise[None, ..., 6:])
+  one = animated(photograph.scene(image, points, 'whole'), moving)
+  mirror = photograph.scene(image[:, ::-1].copy(), flipped[order], 'whole')
+  other = animated(mirror, moving.mirrored())[:, :, ::-1]
+  assert np.abs(one.astype(int) - other).mean() < 1
+  assert np.abs(one.astype(int) - image).mean() > 3
+
+
+def test_a_head_that_turns_takes_the_nose_along_and_leaves_the_background(shown):
+  mover = photograph.Mover(shown, 64)
+  (frame,) = mover.animate(motion(), np.array([[0.1, 0.0]]))
+  (rests,) = mover.animate(motion(), np.zeros((1, 2)))
+  np.testing.assert_array_equal(rests, shown.pixels)
+  nose = shown.landmarks[30].astype(int)
+  # The tip of the nose, 22 pixels of the template in front of the ears, goes 2.2 to the right.
+  step = round(2.2 * detect.enlargement(shown.landmarks, 64) ** -1)
+  box = slice(nose[1] - 5, nose[1] + 5), slice(nose[0] - 5, nose[0] + 5)
+  source = box[0], slice(box[1].start - step, box[1].stop - step)
+  error = np.abs(frame[box].astype(int) - shown.pixels[source]).mean()
+  assert error < 0.5 * np.abs(frame[box].astype(int) - shown.pixels[box]).mean()
+  np.testing.assert_array_equal(frame[-100:, :100], shown.pixels[-100:, :100])

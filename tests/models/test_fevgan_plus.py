@@ -26,9 +26,9 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
   config = base.get_config()
   config.model.first, config.model.spatial_growth = 'time', 2
   fevgan = shapes_of(config, 1024).state
-  # The last layer says three channels more, which sheet a pixel shows; what is smooth about that,
-  # two displacements and shading are 8 of 64 channels, and have a part that is learned by heart.
-  more = 3 * 64 * 64 + 3 + 8 * 64 + 8 + 6 * 16 * 32 * 32 * 8
+  # The last layer says four channels more, which sheet a pixel shows; what is smooth about that,
+  # three displacements and shading are 11 of 64 channels, and have a part learned by heart.
+  more = 4 * 64 * 64 + 4 + 11 * 64 + 11 + 6 * 16 * 32 * 32 * 11
   assert count(fresh.generator.params) - count(fevgan.generator.params) == more
   assert count(fresh.critics) == count(fevgan.critics)
 
@@ -36,7 +36,7 @@ def test_shapes_and_sizes_are_fevgans_but_for_the_last_layer():
 @pytest.fixture(scope='module')
 def decode():
   """(what is hidden, displacement, features, image, label, shading) -> clips of a narrow decoder
-  whose last layers say the same everywhere: all skin is the upper sheet, or, for a positive first
+  whose last layers say the same everywhere: all is the first sheet, or, for a positive first
   argument, hidden."""
   decoder = fevgan_plus.MotionDecoder(1, 'time', True, norm)
   shapes = (2, 4, 4, 8), (2, 64, 64, 3), (2, 6)
@@ -48,11 +48,11 @@ def decode():
 
   @jax.jit
   def call(hidden, displacement, features, image, label, shading=0.0):
-    upper = jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))
+    moves = jnp.arctanh(displacement / (64 * fevgan_plus.LARGEST))
     light = jnp.arctanh(shading / fevgan_plus.LARGEST_SHADING)
     fixed = {
-      'UpConv_4': {'bias': jnp.zeros(6).at[:3].set(jnp.array([-1e4, -1e4, hidden]))},
-      'Dense_0': {'bias': jnp.zeros(8).at[:2].set(upper).at[4].set(light)},
+      'UpConv_4': {'bias': jnp.zeros(7).at[:4].set(jnp.array([-1e4, -1e4, -1e4, hidden]))},
+      'Dense_0': {'bias': jnp.zeros(11).at[:2].set(moves).at[6].set(light)},
     }
     for name, values in fixed.items():
       values['kernel'] = 0 * variables['params'][name]['kernel']
@@ -127,11 +127,14 @@ def test_sheets_are_told_apart_by_the_landmarks_of_frame_0():
   landmarks = np.zeros((68, 2), np.float32)
   # An eye, a square from (2, 2) to (4, 4), as six points; the other one is a point.
   landmarks[36:42] = (2, 3), (2, 2), (4, 2), (4, 3), (4, 4), (2, 4)
+  landmarks[42:48] = 6, 3
   # The line between the lips falls from (2, 10) to (4, 8), in the middle of two lips.
   landmarks[[60, 64]] = (2, 10), (4, 8)
   for upper, lower, x in ((61, 67, 2.5), (62, 66, 3), (63, 65, 3.5)):
     landmarks[upper], landmarks[lower] = (x, 12 - x - 1), (x, 12 - x + 1)
-  points = {(3, 3): 2, (5, 3): 0, (3, 8.9): 0, (3, 9.1): 1, (1, 9.9): 0, (1, 10.1): 1, (9, 8.1): 1}
+  points = {(3, 3): truth.EYES, (5, 2.9): truth.BROW, (5, 3.1): truth.CHEEK}
+  points |= {(3, 8.9): truth.CHEEK, (1, 9.9): truth.CHEEK, (9, 7.9): truth.CHEEK}
+  points |= {(3, 9.1): truth.JAW, (1, 10.1): truth.JAW, (9, 8.1): truth.JAW}
   found = sheet_of(np.array([(y, x) for x, y in points], np.float32), landmarks)
   assert found.tolist() == [*points.values()]
 
@@ -139,8 +142,9 @@ def test_sheets_are_told_apart_by_the_landmarks_of_frame_0():
 def test_a_points_sheet_is_that_of_where_it_was(example):
   # Rows of pixels lie above and below the mouth. One point has come up from below: by 20 tenths of
   # a pixel of 64, 0.06 of these. It counts as above; a movement of 320 tenths comes from below.
-  assert example.truth.sheet[0, 0, :, :, 0].tolist() == [[0, 0], [1, 1]]
-  assert example.truth.sheet[0, 1, 0, 0, 0] == 0
+  cheek, jaw = truth.CHEEK, truth.JAW  # the eyes lie above the picture
+  assert example.truth.sheet[0, 0, :, :, 0].tolist() == [[cheek, cheek], [jaw, jaw]]
+  assert example.truth.sheet[0, 1, 0, 0, 0] == cheek
   batch = {
     'displacement': np.full((1, 1, 2, 2, 2), 127, np.int8),
     'visibility': np.full((1, 1, 2, 2), truth.VISIBLE, np.uint8),
@@ -148,22 +152,24 @@ def test_a_points_sheet_is_that_of_where_it_was(example):
     'landmarks': np.zeros((1, 1, 68, 2), np.float32),
   }
   batch['landmarks'][:, :, 48:68] = 0, 0.8  # 0.5 + 12.7 / 32 lies below it
-  assert Truth.of(batch).sheet.min() == truth.LOWER
+  assert (Truth.of(batch).sheet == truth.JAW).all()
 
 
 def test_terms_of_the_truth_by_hand(example):
   shape = (1, 2, 2, 2)
+  skin = jnp.zeros((*shape, 3, 2)).at[..., truth.BROW, :].set(100.0)
+  skin = skin.at[0, 1, 1, :, truth.CHEEK].set(100.0).at[0, :, 0, :, truth.JAW].set(100.0)
+  skin = skin.at[0, 0, 1, 1, truth.JAW].set(32 / 64)
   said = Generated(
     example.video,
     {
-      'upper': jnp.zeros((*shape, 2)).at[0, 1, 1].set(100.0),
-      'lower': jnp.zeros((*shape, 2)).at[0, :, 0].set(100.0).at[0, 0, 1, 1].set(32 / 64),
-      'sheets': jnp.full((*shape, 4), 0.25).at[0, 1, 1, 0].set(jnp.array([0.1, 0.1, 0.1, 0.7])),
+      'skin': skin,
+      'sheets': jnp.full((*shape, 5), 0.25).at[0, 1, 1, 0].set(jnp.array([0.1, 0.1, 0.1, 0, 0.7])),
       'shading': jnp.zeros((*shape, 1)).at[0, 1, 1].set(100.0),
     },
   )
-  # Of six visible points one of the upper sheet is off by 2 and 1 pixels of the template, and
-  # counts 1 + sqrt(5) times, and one of the lower by 16 and 16; what is said of the others, and of
+  # Of six visible points one of the cheek is off by 2 and 1 pixels of the template, and counts
+  # 1 + sqrt(5) times, and one of the jaw by 16 and 16; what is said of the others, and of
   # a sheet elsewhere, does not count.
   weight = 1 + np.sqrt(5)
   expected = (1.5 * weight + 16) / (5 + weight)
@@ -179,7 +185,7 @@ def test_terms_of_the_truth_by_hand(example):
 
 def test_eyes_teach_no_displacement(example):
   eyes = dataclasses.replace(example.truth, sheet=jnp.full_like(example.truth.sheet, truth.EYES))
-  said = {name: jnp.full((1, 2, 2, 2, 2), 5.0) for name in ('upper', 'lower')}
+  said = {'skin': jnp.full((1, 2, 2, 2, 3, 2), 5.0)}
   seen = dataclasses.replace(example, truth=eyes)
   assert fevgan_plus.displacement_term(seen, Generated(example.video, said)) == 0
 

@@ -66,12 +66,14 @@ class Truth:
 
 def sheet_of(points: Array, landmarks: Array) -> Array:
   """To which of `truth.SHEETS` points of a face belong: points [..., 2], down and to the right, and
-  landmarks [68, 2], to the right and down -> int [...]. Beside the mouth the line between the lips
-  goes on at the height of its corners."""
+  landmarks [68, 2], to the right and down -> int [...]. Lines go on at the height of their ends."""
   y, x = points[..., 0], points[..., 1]
-  line = landmarks[np.array(truth.LIP_LINE)].mean(1)
-  below = y > jnp.interp(x, line[:, 0], line[:, 1])
-  sheet = jnp.where(below, truth.LOWER, truth.UPPER)
+
+  def below(line: Array) -> Array:
+    return y > jnp.interp(x, line[:, 0], line[:, 1])
+
+  sheet = jnp.where(below(landmarks[np.array(truth.EYE_LINE)]), truth.CHEEK, truth.BROW)
+  sheet = jnp.where(below(landmarks[np.array(truth.LIP_LINE)].mean(1)), truth.JAW, sheet)
   for outline in truth.EYE_OUTLINES:
     corners = landmarks[np.array(outline)]
     edges = jnp.roll(corners, -1, 0) - corners

@@ -1,0 +1,73 @@
+"""Fields about a face: how they fade, and how they fit its proportions."""
+
+import numpy as np
+import pytest
+
+from fevgan_jax.faces import crop
+from fevgan_jax.inference import field
+from fevgan_jax.inference.field import MARGIN, SIDE, Fade
+
+
+def test_a_movement_fades_like_a_soap_film():
+  known = np.zeros((SIDE, SIDE), bool)
+  known[MARGIN:-MARGIN, MARGIN:-MARGIN] = True
+  rng = np.random.default_rng(0)
+  values = rng.normal(size=(SIDE, SIDE, 2))
+  film = Fade(known)(values)
+  np.testing.assert_allclose(film[known], values[known], rtol=1e-6)
+  # Every free value is the mean of its four neighbors, which are zero beyond the border.
+  padded = np.pad(film, [(1, 1), (1, 1), (0, 0)])
+  mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
+  np.testing.assert_allclose(film[~known], mean[~known], atol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def longer() -> np.ndarray:
+  """Landmarks of a face whose mouth and chin lie lower than the template's."""
+  y = crop.TEMPLATE[:, 1]
+  return crop.TEMPLATE + np.stack([0 * y, 0.2 * np.maximum(y - 30, 0)], 1)
+
+
+def test_the_template_has_its_own_proportions():
+  same = field.Proportions(crop.TEMPLATE)
+  rng = np.random.default_rng(0)
+  large = rng.integers(0, 256, (256, 256, 3), np.uint8)
+  means = large.reshape(64, 4, 64, 4, 3).mean((1, 3))
+  np.testing.assert_allclose(same.usual(large), means, atol=1)
+  shift = rng.normal(size=(SIDE, SIDE, 2)).astype(np.float32)
+  inside = slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN)
+  np.testing.assert_allclose(same.own_shift(shift)[inside], shift[inside], atol=1e-3)
+
+
+def test_a_face_is_bent_to_the_templates_proportions(longer):
+  own = field.Proportions(longer)
+  # A bright spot on the lower lip is where the template has its lower lip.
+  large = np.zeros((256, 256, 3), np.uint8)
+  x, y = (4 * longer[57]).astype(int)
+  large[y - 4 : y + 4, x - 4 : x + 4] = 255
+  usual = own.usual(large)[..., 0].astype(float)
+  rows, columns = np.indices(usual.shape) + 0.5
+  middle = [(usual * at).sum() / usual.sum() for at in (columns, rows)]
+  np.testing.assert_allclose(middle, crop.TEMPLATE[57], atol=0.5)
+
+
+def test_a_movement_is_found_where_this_face_has_the_part_that_moves(longer):
+  own = field.Proportions(longer)
+  shift = np.zeros((SIDE, SIDE, 2), np.float32)
+  x, y = (crop.TEMPLATE[57] + MARGIN).astype(int)
+  shift[y - 2 : y + 3, x - 2 : x + 3] = 1.0, 0.0
+  moved = own.own_shift(shift)
+  rows, columns = np.indices(moved.shape[:2]) + 0.5 - MARGIN
+  middle = [(moved[..., 0] * at).sum() / moved[..., 0].sum() for at in (columns, rows)]
+  np.testing.assert_allclose(middle, longer[57], atol=0.8)
+  assert not own.own_shift(0 * shift).any()
+  value = own.own_value(shift[..., :1])
+  assert value[tuple((longer[57] + MARGIN).astype(int)[::-1])] == pytest.approx(1, abs=0.1)
+
+
+def test_the_nose_stands_out_and_the_outline_does_not(longer):
+  depth = field.depth(longer)[..., 0]
+  nose, ear, cheek = (tuple((longer[i] + MARGIN).astype(int)[::-1]) for i in (30, 2, 4))
+  assert depth[nose] == pytest.approx(field.DEPTH[30], abs=2)
+  assert abs(depth[ear]) < 6 and abs(depth[cheek]) < 6
+  assert abs(depth[0, 0]) < 0.5
