@@ -82,7 +82,9 @@ def face(picture: Picture, size: int = crop.SIDE) -> np.ndarray:
   return crop.crop(image, checked(image, size, name=media.name_of(picture)), size)
 
 
-def checked(image: np.ndarray, size: int, *, name: str | os.PathLike) -> np.ndarray:
+def checked(
+  image: np.ndarray, size: int, *, name: str | os.PathLike, loses_smile: bool = False
+) -> np.ndarray:
   """The landmarks of a face to animate, [68, 2] in the picture's pixels.
 
   A warning says where it is not what clips begin with: one neutral face, whole and sharp.
@@ -91,6 +93,7 @@ def checked(image: np.ndarray, size: int, *, name: str | os.PathLike) -> np.ndar
     image: uint8 [height, width, 3].
     size: side of the crop that will be made of it.
     name: of the picture, for messages.
+    loses_smile: a smile will go before another expression comes, and deserves no warning.
 
   Raises:
     UserError: it shows no face that is large enough, or only one that is turned away.
@@ -106,7 +109,8 @@ def checked(image: np.ndarray, size: int, *, name: str | os.PathLike) -> np.ndar
       f'{name}: the head is turned to one side by {degrees:.0f} degrees or more, expected {TURNED} '
       'at most; give a photograph from the front.'
     )
-  if seen := mouth(points):
+  smiles = smile(points) > SMILING
+  if (seen := mouth(points)) and not (smiles and loses_smile):
     logging.warning(
       '%s: the mouth %s: expected a neutral face, with which every clip begins; the result will '
       'be less like the person.',

@@ -111,8 +111,8 @@ class Model:
     if frames is not None and frames < 2:
       raise UserError(f'frames: {frames}, expected at least 2')
     image = media.pixels(picture)
-    points = detect.checked(image, self.generator.clip_shape[1], name=media.name_of(picture))
     side = self.generator.clip_shape[1]
+    points = detect.checked(image, side, name=media.name_of(picture), loses_smile=True)
     placed = crop.transform(crop.similarity(points), points)
     face = field.Proportions(placed).usual(crop.crop(image, points, side * field.DETAIL))
     inputs = self._inputs(face, expression, intensity, 0)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fevgan_jax.faces import crop
-from fevgan_jax.faces.truth import CHEEK, JAW, SKIN
+from fevgan_jax.faces.truth import CHEEK, JAW, SHEETS
 
 # Deviations, in pixels of the template, over which a sheet goes on where it is not seen: each
 # counts FARTHER times as much as the one before.
@@ -20,31 +20,31 @@ FARTHER = 0.01
 DRIFT = 0.035, 0.025  # radians to the side, and up or down
 CALM = 0.4  # of a clip, in which a smile that a photograph has goes
 BELOW_EYES = 24, 30  # pixels of the template, from which on it does
-READ = 'skin', 'shading', 'sheets'  # of what a generator says of a clip
+READ = 'moves', 'shading', 'sheets'  # of what a generator says of a clip
 
 
 class Motion(NamedTuple):
   """What happens to a crop, of one clip. Every sheet goes on beyond where it is seen.
 
   Attributes:
-    skin: [time, side, side, 3, 2], displacements of the sheets of skin, `truth.SKIN`, in pixels,
+    moves: [time, side, side, 4, 2], displacements of the sheets, `truth.SHEETS`, in pixels,
       downwards and to the right.
     shading: [time, side, side, 1], the logarithm of a factor.
   """
 
-  skin: np.ndarray
+  moves: np.ndarray
   shading: np.ndarray
 
   @classmethod
   def of(cls, extras: Mapping[str, np.ndarray]) -> 'Motion':
     """Of what `fevgan_plus.MotionDecoder` says of one clip: extras [time, side, side, ...]."""
-    skin, shading, sheets = (np.asarray(extras[name]) for name in READ)
+    moves, shading, sheets = (np.asarray(extras[name]) for name in READ)
     fields = [
       [
         go_on(light, 1 - shown[..., -1]),
-        *(go_on(moves[..., sheet, :], shown[..., sheet]) for sheet in SKIN),
+        *(go_on(of_frame[..., sheet, :], shown[..., sheet]) for sheet in SHEETS),
       ]
-      for moves, light, shown in zip(skin, shading, sheets)
+      for of_frame, light, shown in zip(moves, shading, sheets)
     ]
     light, *moves = (np.stack(of_all) for of_all in zip(*fields))
     return cls(np.stack(moves, -2), light)
@@ -53,9 +53,9 @@ class Motion(NamedTuple):
     """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
     last one, over so many frames; `curve` has values at equal distances."""
     ends = np.linspace(0, 1, frames), np.linspace(0, 1, len(curve))
-    place = np.interp(*ends, curve) * (len(self.skin) - 1)
+    place = np.interp(*ends, curve) * (len(self.moves) - 1)
     before = np.floor(place).astype(int)
-    after = np.minimum(before + 1, len(self.skin) - 1)
+    after = np.minimum(before + 1, len(self.moves) - 1)
     part = (place - before).astype(np.float32)
 
     def between(x: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class Motion(NamedTuple):
 
   def mirrored(self) -> 'Motion':
     """Of the mirror image."""
-    return Motion(self.skin[:, :, ::-1] * np.array([1, -1], np.float32), self.shading[:, :, ::-1])
+    return Motion(self.moves[:, :, ::-1] * np.array([1, -1], np.float32), self.shading[:, :, ::-1])
 
   def without_smile(self, smile: 'Motion', landmarks: np.ndarray, amount: float) -> 'Motion':
     """From a face that smiles already: in the first CALM of the clip the smile goes, below the
@@ -76,7 +76,7 @@ class Motion(NamedTuple):
       landmarks: [68, 2] of the photograph, in any pixels.
       amount: how much of the smile goes, from 0 to 1.
     """
-    side = self.skin.shape[1]
+    side = self.moves.shape[1]
     columns, rows = (crop.TEMPLATE * (side / crop.SIDE)).astype(int).T
 
     def raised(x: np.ndarray) -> float:
@@ -84,14 +84,14 @@ class Motion(NamedTuple):
       return np.mean(x[[51, 57]]) - np.mean(x[[48, 54]])
 
     # Points go where displacements come from. The corners belong to both sheets.
-    goes = -smile.skin[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1)
+    goes = -smile.moves[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1)
     placed = crop.transform(crop.similarity(landmarks, side), landmarks)
     share = (raised(placed[:, 1]) - raised(crop.TEMPLATE[:, 1]) * side / crop.SIDE) / raised(goes)
     share = amount * np.clip(share, 0, 1) if raised(goes) > 0 else 0.0
-    gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.skin)))
+    gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
     below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
     part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
-    return Motion((self.skin - part * smile.skin[-1]).astype(np.float32), self.shading)
+    return Motion((self.moves - part * smile.moves[-1]).astype(np.float32), self.shading)
 
 
 def sway(frames: int, seed: int) -> np.ndarray:

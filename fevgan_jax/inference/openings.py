@@ -36,6 +36,7 @@ TONGUE = np.array([0.55, 0.27, 0.27])
 THROAT = np.array([0.13, 0.05, 0.05])
 IRIS = 0.235  # its radius, in widths of the eye between its corners, as landmarks have them
 WHITE = 0.65  # of an eye, in the shadow of its lid, at least; a share of white
+FINE = 200  # points of a curve
 RINGS = 8  # of an iris, each of one color
 LASHES = 0.3, 1.0  # how much darker a white is that a lid has bared, and how far below the lid
 LID = 0.2  # pixels over which the edge of a lid is smooth
@@ -89,11 +90,11 @@ class Curve:
   def __init__(self, points: np.ndarray):
     points = points[np.argsort(points[:, 0])]
     x = points[:, 0] + np.arange(len(points)) * 1e-6
-    self._ends = x[0], x[-1]
-    self._of = PchipInterpolator(x, points[:, 1])
+    self._x = np.linspace(x[0], x[-1], FINE)
+    self._y = PchipInterpolator(x, points[:, 1])(self._x)
 
   def __call__(self, x: np.ndarray) -> np.ndarray:
-    return self._of(np.clip(x, *self._ends)).astype(np.float32)
+    return np.interp(x, self._x, self._y).astype(np.float32)
 
 
 class Opening:
@@ -161,7 +162,7 @@ class Mouth(Opening):
       depth: [height, width], how far below the upper lip.
     """
     x = points[..., 0] - self.center[0]
-    y = points[..., 1] - self._line(np.float32(self.center[0]))
+    y = points[..., 1] - self._line(self.center[0])
     fallen = y - drop[1]
     edge = SHOWN * MILLIMETER
     result = np.broadcast_to(THROAT, (*x.shape, 3)).astype(np.float32)
@@ -213,6 +214,16 @@ class Ball(NamedTuple):
   pixels: np.ndarray
   bared: np.ndarray
 
+  def shifted(self, shift: np.ndarray) -> 'Ball':
+    """What it shows where a shift, (x, y) in pixels, points to."""
+    matrix = np.column_stack([np.eye(2), shift])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    size = self.bared.shape[::-1]
+    if not (shift.any() and all(size)):
+      return self
+    how = {'flags': flags, 'borderMode': cv2.BORDER_REPLICATE}
+    return Ball(*(cv2.warpAffine(x, matrix, size, **how) for x in self))
+
   def under(self, depth: np.ndarray) -> np.ndarray:
     """[height, width, 3], in the shadow of a lid whose edge is so far above."""
     dark, reach = LASHES
@@ -221,12 +232,17 @@ class Ball(NamedTuple):
 
 
 class Eye(Opening):
-  """Where lids end, and the eyeball behind them."""
+  """Where lids end, and the eyeball behind them.
+
+  Attributes:
+    center: [2], of the outline.
+  """
 
   def __init__(self, outline: np.ndarray):
     """`outline`: [6, 2], from one corner along the upper lid to the other and back."""
     self._width = np.linalg.norm(outline[3] - outline[0])
-    box = outline.mean(0) + self._width * np.array([[-0.8, -0.8], [0.8, 0.8]])
+    self.center = outline.mean(0)
+    box = self.center + self._width * np.array([[-0.8, -0.8], [0.8, 0.8]])
     super().__init__(outline[:4], outline[[0, 5, 4, 3]], rim=RIM, sharp=LID, box=box)
 
   def inner(self, points: np.ndarray) -> np.ndarray:
@@ -245,7 +261,7 @@ class Eye(Opening):
     step = np.linalg.norm(points[0, 1] - points[0, 0])
     chord = step * np.percentile(dark.sum(1)[dark.any(1)], 80)
     radius = float(np.clip(chord / 2, *(IRIS * self._width * np.array([0.9, 1.15]))))
-    return x, float(self.lower(np.float32(x))) - 0.9 * radius, radius
+    return x, float(self.lower(x)) - 0.9 * radius, radius
 
   def ball(self, points: np.ndarray, pixels: np.ndarray, light: Light) -> 'Ball':
     """The eyeball without lids, of the pixels there, uint8 [height, width, 3]: the iris is a disc,

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fevgan_jax.faces import crop
-from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, JAW, SKIN
+from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, EYES, JAW, SHEETS
 from fevgan_jax.inference import field, openings
 from fevgan_jax.inference.field import MARGIN
 from fevgan_jax.inference.motion import Motion, smoothstep
@@ -112,21 +112,25 @@ class Patch:
     self._to_field[:, 2] += MARGIN + to_template[:, :2] @ [left + 0.5, top + 0.5] - 0.5
     self._to_scene = crop.inverse(to_template)[:, :2].astype(np.float32)
 
-  def enlarge(self, field: np.ndarray) -> np.ndarray:
+  def enlarge(self, values: np.ndarray) -> np.ndarray:
     """float32 [SIDE, SIDE, channels] -> [height, width, channels] of the patch."""
     if not all(self.size):  # it lies beyond the photograph
-      return np.zeros((*self.size[::-1], field.shape[-1]), np.float32)
+      return np.zeros((*self.size[::-1], values.shape[-1]), np.float32)
     enlarged = cv2.warpAffine(
-      field, self._to_field, self.size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+      values, self._to_field, self.size, flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     )
     return enlarged.reshape(*self.size[::-1], -1)
+
+  def in_scene(self, shift: np.ndarray) -> np.ndarray:
+    """A shift, [..., 2] in pixels of the template, in those of the scene."""
+    return shift @ self._to_scene.T
 
   def move(self, pixels: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """What the scene's pixels show where a shift, float32 [height, width, 2] in pixels of the
     template, points to: uint8 [height, width, 3]."""
     if not all(self.size):
       return np.zeros((*self.size[::-1], 3), np.uint8)
-    place = self._scene - 0.5 + shift @ self._to_scene.T
+    place = self._scene - 0.5 + self.in_scene(shift)
     return cv2.remap(pixels, place, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -159,45 +163,44 @@ class Mover:
       motion: of the expression.
       turns: [time, 2] of the head, to the right and down, in radians.
     """
-    turns = np.zeros((len(motion.skin), 2)) if turns is None else turns
+    turns = np.zeros((len(motion.moves), 2)) if turns is None else turns
     with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
       return np.stack([*pool.map(self._frame, *motion, turns)])
 
-  def _frame(self, skin: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
+  def _frame(self, moves: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
-    shifts = (self._on_field(skin[..., sheet, ::-1] * self._scale) for sheet in SKIN)
+    shifts = (self._on_field(moves[..., sheet, ::-1] * self._scale) for sheet in SHEETS)
     shifts = [self._fade(self._proportions.own_shift(shift)) for shift in shifts]
     shading = self._fade(self._proportions.own_value(self._on_field(shading)))
     result = self._pixels.copy()
-    result[self._moving.at] = self._as_one(self._moving, *shifts, shading)
+    result[self._moving.at] = self._moved(self._moving, self._as_one(*shifts[:EYES]), shading)
+    # Eyeballs and upper teeth go with the skull.
+    skull = np.mean([_at(shifts[EYES], eye.center) for eye, *_ in self._eyes], 0)
     for eye, patch, ball in self._eyes:
       lids = shifts[BROW], shifts[CHEEK], shading
-      result[patch.at] = self._open(eye, patch, result[patch.at], *lids, ball.under)
-    mouth, patch, lips = self._mouth, self._at_mouth, (shifts[CHEEK], shifts[JAW], shading)
-    column, row = np.round(mouth.chin + MARGIN).astype(int)
-    result[patch.at] = self._open(
-      mouth,
-      patch,
-      result[patch.at],
-      *lips,
-      lambda depth: mouth.inside(
-        patch.template, self._pixels[patch.at], -shifts[JAW][row, column], depth
-      ),
-    )
+      behind = ball.shifted(patch.in_scene(skull)).under
+      result[patch.at] = self._open(eye, patch, result[patch.at], *lids, behind)
+    mouth, patch = self._mouth, self._at_mouth
+    drop = skull - _at(shifts[JAW], mouth.chin)
+
+    def inside(depth: np.ndarray) -> np.ndarray:
+      return mouth.inside(patch.template + skull, self._pixels[patch.at], drop, depth)
+
+    lips = shifts[CHEEK], shifts[JAW], shading
+    result[patch.at] = self._open(mouth, patch, result[patch.at], *lips, inside)
     if turn.any():
       shift = self._moving.enlarge(self._depth * np.float32(-turn))
       result[self._moving.at] = self._moving.move(result, shift)
     return result[self._view]
 
-  def _as_one(self, patch: Patch, brow, cheek, jaw, shading) -> np.ndarray:
-    """All sheets of skin without an edge between them, uint8: so they are beside eyes and mouth."""
-    brow, shift, jaw = (patch.enlarge(x) for x in (brow, cheek, jaw))
-    at = patch.template + shift
+  def _as_one(self, brow: np.ndarray, cheek: np.ndarray, jaw: np.ndarray) -> np.ndarray:
+    """The shifts of the sheets of skin without an edge between them, as they are beside eyes and
+    mouth: float32 [SIDE, SIDE, 2]."""
+    at = field.places() + cheek
     up = self._eye_line(at[..., 0]) - at[..., 1]
-    shift = shift + smoothstep(-SOFT, SOFT, up)[..., None] * (brow - shift)
     down = -self._mouth.height(at)
-    shift = shift + smoothstep(-SOFT, SOFT, down)[..., None] * (jaw - shift)
-    return self._lit(patch, patch.move(self._pixels, shift), shading)
+    above, below = (smoothstep(-SOFT, SOFT, x)[..., None] for x in (up, down))
+    return cheek + above * (brow - cheek) + below * (jaw - cheek)
 
   def _open(
     self,
@@ -212,8 +215,8 @@ class Mover:
     """The part around eye or mouth, uint8: the sheets above and below it as far as they go, and
     what is between them, of which `inside` is told how far it lies below the edge of the upper
     one."""
+    parts = [self._moved(patch, shift, shading) for shift in (above, below)]
     above, below = patch.enlarge(above), patch.enlarge(below)
-    parts = [self._lit(patch, patch.move(self._pixels, x), shading) for x in (above, below)]
     depth = opening.below_upper(patch.template + above)
     rise = opening.above_lower(patch.template + below)
     # Where they overlap the upper one is seen; where they meet, nothing is between them.
@@ -223,7 +226,9 @@ class Mover:
     opened = sum(x * share[..., None] for x, share in zip((*parts, inside(depth)), shares))
     return _blend(skin, opened, opening.between_corners(patch.template + (above + below) / 2))
 
-  def _lit(self, patch: Patch, moved: np.ndarray, shading: np.ndarray) -> np.ndarray:
+  def _moved(self, patch: Patch, shift: np.ndarray, shading: np.ndarray) -> np.ndarray:
+    """A part of the photograph, uint8: read where a shift points to, and lighter or darker."""
+    moved = patch.move(self._pixels, patch.enlarge(shift))
     return _to_bytes(moved * np.exp(patch.enlarge(shading))) if shading.any() else moved
 
   def _on_field(self, values: np.ndarray) -> np.ndarray:
@@ -233,6 +238,12 @@ class Mover:
       values = cv2.resize(values, (crop.SIDE, crop.SIDE), interpolation=cv2.INTER_AREA)
       values = values.reshape(crop.SIDE, crop.SIDE, -1)
     return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
+
+
+def _at(values: np.ndarray, point: np.ndarray) -> np.ndarray:
+  """What a field, [SIDE, SIDE, channels], is at a point of the template: [channels]."""
+  column, row = np.floor(point + MARGIN).astype(int).clip(0, field.SIDE - 1)
+  return values[row, column]
 
 
 def _blend(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ says where each pixel comes from and how the light on it changes, and paints onl
 does not show: teeth, a tongue, the white of an eye that widens. Encoders and critic are FEV-GAN's.
 
 A face is four sheets (layered motion: Wang and Adelson, 1994): the skin above the line through the
-eyes, the skin between that and the lips, what hangs on the jaw below them, and the eyeballs, which
-rest. Each moves smoothly; what is sharp about a movement is which sheet a pixel shows.
+eyes, the skin between that and the lips, what hangs on the jaw below them, and the eyeballs. Each
+moves smoothly; what is sharp about a movement is which sheet a pixel shows.
 
 Everybody smiles alike, more or less: the decoder has a movement of each label that it learns by
 heart, and says of a picture in what it differs.
@@ -26,7 +26,7 @@ from einops import rearrange
 
 from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import NUM_LABELS
-from fevgan_jax.faces.truth import EYES, SHEETS, SKIN
+from fevgan_jax.faces.truth import SHEETS
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models import fevgan
 from fevgan_jax.models.parts.layers import UpConv, normal_init
@@ -42,7 +42,7 @@ HIDDEN_WEIGHT = 3.0  # of a hidden point in the sheets' term
 BEGINNING = 8  # frames over which a movement ramps up
 PAINTED = 4.0  # what is painted is all there once a quarter of a usual expression is
 LEARNED = 10.0  # on what is learned by heart: its parameters take so many times longer steps
-USUAL = 16, 32, 32  # frames, rows and columns of it
+USUAL = 8, 64, 64  # frames, rows and columns of it
 SHARP = 4.0  # on the part of it that says which sheet a pixel shows
 
 
@@ -51,41 +51,43 @@ class MotionDecoder(fevgan.VideoDecoder):
 
   The sheets' displacements and the shading are smooth: they are read off the layer before the last,
   on a grid of half the side and half the frames, and interpolated. Which sheet a pixel shows is
-  sharp, and comes from the last layer, as does the mask.
+  sharp, and comes from the last layer as well. What is learned by heart is added to both.
   """
 
   @nn.compact
   def __call__(self, features: Array, image: Array, label: Array, train: bool) -> Generated:
     """features [batch, G, G, channels], image [batch, S, S, 3] in [-1, 1] -> a video [batch, 32, S,
     S, 3], whose frame 0 is the image, and at intensity 0 every frame. Its extras, all [batch, 32,
-    S, S, ...]: 'skin' [..., 3, 2], the displacement of each sheet of it, and 'displacement'
-    [..., 2], which a pixel has of them, in pixels; 'sheets' [..., 5], what part of a pixel shows
-    which of SHEETS, and what part none; 'shading' [..., 1], the logarithm of a factor; 'mask'
-    [..., 1] in [0, 1], what part is painted, and 'color' [..., 3] in [-1, 1]."""
+    S, S, ...]: 'moves' [..., 4, 2], the displacement of each sheet, and 'displacement' [..., 2],
+    which a pixel has of them, in pixels; 'sheets' [..., 5], what part of a pixel shows which of
+    SHEETS, and what part none; 'shading' [..., 1], the logarithm of a factor; 'mask' [..., 1] in
+    [0, 1], what part is painted, and 'color' [..., 3] in [-1, 1]."""
     side = image.shape[1]
     grown = self.width, self.first, self.repeat_edges, self.norm
     x = fevgan.grow(features, side, *grown, train)
     fine = UpConv(len(SHEETS) + 3, repeat_edges=self.repeat_edges)(x)
     # float32 throughout: bfloat16 would round displacements to fractions of a pixel.
-    moving = 2 * len(SKIN)
+    moving = 2 * len(SHEETS)
     smooth = moving + 1 + len(SHEETS)
-    coarse = nn.Dense(smooth, kernel_init=normal_init)(x).astype(jnp.float32)
+    said = nn.Dense(smooth, kernel_init=normal_init)(x).astype(jnp.float32)
     usual = self.param('usual', nn.initializers.zeros, (NUM_LABELS, *USUAL, smooth), jnp.float32)
     amount = label.sum(-1, keepdims=True)
     mixture = (label / jnp.maximum(amount, 1e-6)).astype(jnp.float32)
-    coarse += LEARNED * jax.image.resize(jnp.tensordot(mixture, usual, 1), coarse.shape, 'linear')
-    coarse = jax.image.resize(coarse, (*fine.shape[:-1], smooth), 'linear')
+    by_heart = LEARNED * jnp.tensordot(mixture, usual, 1)
+    size = *fine.shape[:-1], smooth
+    said, by_heart = (jax.image.resize(field, size, 'linear') for field in (said, by_heart))
+    said += by_heart
     # Nothing has happened yet in frame 0, and nothing can have jumped in the next.
     begun = jnp.minimum(jnp.arange(fine.shape[1]) / BEGINNING, 1)
     amount = rearrange(begun * amount, 'b t -> b t 1 1 1')
-    skin = amount * LARGEST * side * jnp.tanh(coarse[..., :moving])
-    skin = rearrange(skin, 'b t h w (sheet yx) -> b t h w sheet yx', yx=2)
-    shading = amount * LARGEST_SHADING * jnp.tanh(coarse[..., moving : moving + 1])
+    moves = amount * LARGEST * side * jnp.tanh(said[..., :moving])
+    moves = rearrange(moves, 'b t h w (sheet yx) -> b t h w sheet yx', yx=2)
+    shading = amount * LARGEST_SHADING * jnp.tanh(said[..., moving : moving + 1])
     # What is not the first sheet; little is hidden at first.
-    others = SHARP * coarse[..., moving + 1 :] + fine[..., :-3] - jnp.array([0, 0, 0, 2])
+    others = SHARP * said[..., moving + 1 :] + fine[..., :-3] - jnp.array([0, 0, 0, 2])
     logits = jnp.pad(others, [(0, 0)] * 4 + [(1, 0)])
     sheets, shown = nn.softmax(logits), nn.softmax(logits[..., :-1])
-    displacement = (shown[..., : len(SKIN), None] * skin).sum(-2)
+    displacement = (shown[..., None] * moves).sum(-2)
     # A factor on the distance from black, which is -1; exact where nothing changes.
     factor = jnp.exp(shading)
     moved = warp(image, displacement) * factor.astype(image.dtype)
@@ -96,7 +98,7 @@ class MotionDecoder(fevgan.VideoDecoder):
       (1 - mask) * moved + mask * color,
       {
         'displacement': displacement,
-        'skin': skin,
+        'moves': moves,
         'sheets': sheets,
         'shading': shading,
         'mask': mask,
@@ -106,17 +108,15 @@ class MotionDecoder(fevgan.VideoDecoder):
 
 
 def displacement_term(example: Example, generated: Generated, *_) -> Array:
-  """Mean |displacement of its sheet - true one| over the points of skin that frame 0 shows, in
-  pixels of the 64-pixel template. A point that moves by n of them counts 1 + n times."""
+  """Mean |displacement of its sheet - true one| over the points that frame 0 shows, in pixels of
+  the 64-pixel template."""
   if example.truth is None:
     return jnp.zeros(())
-  known, said = example.truth, generated.extras
-  unit = crop.SIDE / known.displacement.shape[-2]
-  its = jax.nn.one_hot(known.sheet, len(SKIN))[..., 0, :, None]
-  of_sheet = (its * said['skin']).sum(-2)
-  error = unit * jnp.abs(of_sheet - known.displacement).mean(-1, keepdims=True)
-  travel = unit * jnp.linalg.norm(known.displacement, axis=-1, keepdims=True)
-  return masked_mean(error, (1 + travel) * (known.visible & (known.sheet != EYES)))
+  known = example.truth
+  its = jax.nn.one_hot(known.sheet, len(SHEETS))[..., 0, :, None]
+  of_sheet = (its * generated.extras['moves']).sum(-2)
+  error = jnp.abs(of_sheet - known.displacement).mean(-1, keepdims=True)
+  return masked_mean(error * (crop.SIDE / error.shape[-2]), known.visible)
 
 
 def sheets_term(example: Example, generated: Generated, *_) -> Array:

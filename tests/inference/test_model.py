@@ -45,6 +45,13 @@ def test_the_photograph_itself_moves_at_its_own_size(model):
   clip = model.animate(image, 'happiness', 0.0, largest=100)
   assert clip.shape[0] == 32 and max(clip.shape[1:3]) == 100
   assert (clip == clip[:1]).all()  # intensity 0 is the still face
+  drifts = [
+    model.animate(image, 'happiness', 0.0, largest=100, sway=True, seed=seed) for seed in (0, 1)
+  ]
+  for drift in drifts:  # the head alone moves
+    np.testing.assert_array_equal(drift[0], clip[0])
+    assert (drift != clip).any((1, 2, 3))[1:].all()
+  assert (drifts[0] != drifts[1]).any()
   with pytest.raises(UserError, match="frame: 'crop', expected face or whole"):
     model.animate(image, 'fear', frame='crop')
   with pytest.raises(UserError, match='frame: fevgan paints the crop alone.*fevgan_plus would'):

@@ -9,7 +9,7 @@ from fevgan_jax.inference.motion import Motion, go_on, sway
 
 
 def still(frames: int = 1) -> Motion:
-  return Motion(np.zeros((frames, 64, 64, 3, 2), np.float32), np.zeros((frames, 64, 64, 1)))
+  return Motion(np.zeros((frames, 64, 64, 4, 2), np.float32), np.zeros((frames, 64, 64, 1)))
 
 
 def test_a_sheet_is_read_where_it_is_seen():
@@ -17,13 +17,13 @@ def test_a_sheet_is_read_where_it_is_seen():
   sheets[:, :30, :, 1] = sheets[:, 40:, :, 2] = 1  # a cheek, and a jaw below a mouth
   sheets[:, 30:40, :, 4] = 1
   extras = {**still()._asdict(), 'sheets': sheets}
-  extras['skin'][..., 1, 0] = 2.0
-  extras['skin'][:, 40:, :, 2] = -5.0
+  extras['moves'][..., 1, 0] = 2.0
+  extras['moves'][:, 40:, :, 2] = -5.0
   extras['shading'][:, 30:40] = 9.0
   moving = Motion.of(extras)
   # The jaw goes on above its edge in row 40 as it begins there.
-  np.testing.assert_allclose(moving.skin[0, 32:, :, 2], -5, atol=0.1)
-  np.testing.assert_allclose(moving.skin[0, :40, :, 1, 0], 2, atol=0.01)
+  np.testing.assert_allclose(moving.moves[0, 32:, :, 2], -5, atol=0.1)
+  np.testing.assert_allclose(moving.moves[0, :40, :, 1, 0], 2, atol=0.01)
   np.testing.assert_allclose(moving.shading, 0, atol=0.1)
 
 
@@ -42,17 +42,17 @@ def test_another_pace_is_read_between_the_frames():
     np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1), np.zeros((3, 1, 1, 1), np.float32)
   )
   there_and_back = moving.along((0, 1, 0), 5)
-  np.testing.assert_allclose(there_and_back.skin.ravel(), [0, 1, 2, 1, 0])
-  np.testing.assert_allclose(moving.along((0, 0.25), 2).skin.ravel(), [0, 0.5])
+  np.testing.assert_allclose(there_and_back.moves.ravel(), [0, 1, 2, 1, 0])
+  np.testing.assert_allclose(moving.along((0, 0.25), 2).moves.ravel(), [0, 0.5])
 
 
 def test_a_mirrored_movement_goes_the_other_way():
   moving = still()
-  moving.skin[0, 5, 10, 1] = 2.0, 3.0
+  moving.moves[0, 5, 10, 1] = 2.0, 3.0
   moving.shading[0, 5, 10] = 4.0
   other = moving.mirrored()
-  np.testing.assert_array_equal(other.skin[0, 5, 53, 1], [2, -3])
-  assert other.shading[0, 5, 53] == 4 and np.abs(other.skin).sum() == 5
+  np.testing.assert_array_equal(other.moves[0, 5, 53, 1], [2, -3])
+  assert other.shading[0, 5, 53] == 4 and np.abs(other.moves).sum() == 5
 
 
 def test_a_head_drifts_smoothly_from_where_it_is():
@@ -69,15 +69,15 @@ def test_a_smile_goes_before_another_expression_comes():
   smile = still(32)
   # A smile takes what is beside the middle of the face up by six pixels.
   beside = np.abs(np.arange(64) - 32) > 4
-  smile.skin[-1, :, beside, :, 0] = 6.0
+  smile.moves[-1, :, beside, :, 0] = 6.0
   calm = still(32).without_smile(smile, points, 1.0)
-  assert not calm.skin[0].any() and not calm.skin[:, :24].any()
-  corner = calm.skin[:, 42, 20, 1, 0]
+  assert not calm.moves[0].any() and not calm.moves[:, :24].any()
+  corner = calm.moves[:, 42, 20, 1, 0]
   assert (np.diff(corner) <= 0).all() and np.ptp(corner[13:]) == 0
   # The corners go down by what they are higher than those of a neutral face.
   neutral = np.mean(crop.TEMPLATE[[51, 57], 1]) - np.mean(crop.TEMPLATE[[48, 54], 1])
   assert corner[-1] == pytest.approx(-(detect.smile(points) - neutral), rel=0.02)
   half = still(32).without_smile(smile, points, 0.5)
-  np.testing.assert_allclose(half.skin, calm.skin / 2)
+  np.testing.assert_allclose(half.moves, calm.moves / 2)
   # It is not the smile's opposite where a face does not smile.
-  assert not still(32).without_smile(smile, crop.TEMPLATE, 1.0).skin.any()
+  assert not still(32).without_smile(smile, crop.TEMPLATE, 1.0).moves.any()

@@ -21,15 +21,15 @@ def shown(astronaut) -> photograph.Scene:
 
 
 def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.Mover(shown, moving.skin.shape[1]).animate(moving)
+  return photograph.Mover(shown, moving.moves.shape[1]).animate(moving)
 
 
 def motion(side: int = 64, displacement=0.0, shading: float = 0.0, **sheets: tuple) -> Motion:
-  """One frame, the same everywhere: sheets of skin have the displacement if they are not named."""
-  skin = np.zeros((1, side, side, 3, 2), np.float32)
-  for number, name in enumerate(('brow', 'cheek', 'jaw')):
-    skin[..., number, :] = sheets.get(name, displacement)
-  return Motion(skin, np.full((1, side, side, 1), shading, np.float32))
+  """One frame, the same everywhere: sheets have the displacement if they are not named."""
+  moves = np.zeros((1, side, side, 4, 2), np.float32)
+  for number, name in enumerate(('brow', 'cheek', 'jaw', 'eyes')):
+    moves[..., number, :] = sheets.get(name, displacement)
+  return Motion(moves, np.full((1, side, side, 1), shading, np.float32))
 
 
 def at_mouth(shown: photograph.Scene, down: float) -> tuple[int, int]:
@@ -143,8 +143,8 @@ def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
   order += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
   order += [*range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
   rng = np.random.default_rng(0)
-  noise = go_on(rng.normal(size=(64, 64, 7)), np.ones((64, 64)))
-  moving = Motion(8 * noise[None, ..., :6].reshape(1, 64, 64, 3, 2), noise[None, ..., 6:])
+  noise = go_on(rng.normal(size=(64, 64, 9)), np.ones((64, 64)))
+  moving = Motion(8 * noise[None, ..., :8].reshape(1, 64, 64, 4, 2), noise[None, ..., 8:])
   one = animated(photograph.scene(image, points, 'whole'), moving)
   mirror = photograph.scene(image[:, ::-1].copy(), flipped[order], 'whole')
   other = animated(mirror, moving.mirrored())[:, :, ::-1]

@@ -82,9 +82,9 @@ def test_the_largest_displacement_is_a_share_of_the_side(side):
   def displacement() -> jax.Array:
     variables = decoder.init(jax.random.key(0), *inputs, False)
     variables['params']['Dense_0']['bias'] += 1e3
-    return decoder.apply(variables, *inputs, False).extras['skin']
+    return decoder.apply(variables, *inputs, False).extras['moves']
 
-  assert displacement().shape == (1, 32, side, side, 3, 2)
+  assert displacement().shape == (1, 32, side, side, 4, 2)
   assert displacement().max() == pytest.approx(side * 12 / 64)
 
 
