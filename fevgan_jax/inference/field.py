@@ -61,8 +61,9 @@ class Proportions:
   def __init__(self, placed: np.ndarray):
     """`placed`: landmarks [68, 2], aligned as a crop is."""
     fade, at = Fade(face(placed)), places()
-    self._usual = at + fade(_bend(placed, crop.TEMPLATE, at))  # where places of this face lie
+    usual = at + fade(_bend(placed, crop.TEMPLATE, at))  # where places of this face lie
     self._own = at + fade(_bend(crop.TEMPLATE, placed, at))  # and back
+    self._usual = usual[MARGIN:-MARGIN, MARGIN:-MARGIN]
     self._rest = read(self._own, self._usual)
 
   def usual(self, large: np.ndarray) -> np.ndarray:
@@ -75,12 +76,13 @@ class Proportions:
     return cv2.resize(bent, (side // DETAIL, side // DETAIL), interpolation=cv2.INTER_AREA)
 
   def own_shift(self, shift: np.ndarray) -> np.ndarray:
-    """A shift, [SIDE, SIDE, 2], of a face with the template's proportions, as one of this face."""
-    return read(self._own, self._usual + read(shift, self._usual)) - self._rest
+    """A shift, [SIDE, SIDE, 2], of a face with the template's proportions, as one of this face; 0
+    beyond the crop."""
+    return _beyond(read(self._own, self._usual + read(shift, self._usual)) - self._rest)
 
-  def own_value(self, field: np.ndarray) -> np.ndarray:
+  def own_value(self, values: np.ndarray) -> np.ndarray:
     """The same of what is no shift."""
-    return read(field, self._usual)
+    return _beyond(read(values, self._usual))
 
 
 def depth(placed: np.ndarray) -> np.ndarray:
@@ -88,6 +90,11 @@ def depth(placed: np.ndarray) -> np.ndarray:
   1]. A head that turns by an angle to the right and down moves each point by so many times it."""
   known = _bend(placed, placed + DEPTH[:, None], places())[..., :1]
   return Fade(face(placed))(known)
+
+
+def _beyond(values: np.ndarray) -> np.ndarray:
+  """Of a crop, [64, 64, channels], with 0 about it: [SIDE, SIDE, channels]."""
+  return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
 
 
 def _bend(sources: np.ndarray, targets: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ from fevgan_jax.runtime import workers
 
 LARGEST = 1080  # pixels of a side of what is made
 VIEW = 14  # of the template about its 64, that 'face' shows
-SOFT = 3.0  # pixels of the template over which one sheet becomes the other beside the mouth
+SOFT = 3.0  # pixels of the template over which one sheet becomes the other beside eyes and mouth
+NEAR = -5.0, -3.0  # pixels between the lids or lips, over which their own sheets count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,10 +171,11 @@ class Mover:
   def _frame(self, moves: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
     shifts = (self._on_field(moves[..., sheet, ::-1] * self._scale) for sheet in SHEETS)
-    shifts = [self._fade(self._proportions.own_shift(shift)) for shift in shifts]
+    shifts = [self._proportions.own_shift(shift) for shift in shifts]
     shading = self._fade(self._proportions.own_value(self._on_field(shading)))
+    as_one = self._fade(self._as_one(*shifts[:EYES]))
     result = self._pixels.copy()
-    result[self._moving.at] = self._moved(self._moving, self._as_one(*shifts[:EYES]), shading)
+    result[self._moving.at] = self._moved(self._moving, as_one, shading)
     # Eyeballs and upper teeth go with the skull.
     skull = np.mean([_at(shifts[EYES], eye.center) for eye, *_ in self._eyes], 0)
     for eye, patch, ball in self._eyes:
@@ -224,7 +226,9 @@ class Mover:
     under = np.clip(0.5 - rise / opening.sharp, 0, 1 - part)
     shares = part, under, 1 - part - under
     opened = sum(x * share[..., None] for x, share in zip((*parts, inside(depth)), shares))
-    return _blend(skin, opened, opening.between_corners(patch.template + (above + below) / 2))
+    near = smoothstep(*NEAR, depth) * smoothstep(*NEAR, rise)
+    beside = opening.between_corners(patch.template + (above + below) / 2)
+    return _blend(skin, opened, near * beside)
 
   def _moved(self, patch: Patch, shift: np.ndarray, shading: np.ndarray) -> np.ndarray:
     """A part of the photograph, uint8: read where a shift points to, and lighter or darker."""

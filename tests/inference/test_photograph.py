@@ -100,8 +100,9 @@ def test_a_jaw_that_drops_takes_the_lower_lip_along_and_opens_the_mouth(shown):
   for down in (4, 7):
     found, source = frame[at_mouth(shown, 6 + down)], shown.pixels[at_mouth(shown, down)]
     np.testing.assert_allclose(found.astype(int), source, atol=25)
-  nose = shown.landmarks[30].astype(int)
-  np.testing.assert_array_equal(frame[: nose[1]], shown.pixels[: nose[1]])
+  nose, left, right = (shown.landmarks[i].astype(int) for i in (30, 36, 45))
+  face = slice(left[1] - 10, nose[1]), slice(left[0], right[0])
+  np.testing.assert_array_equal(frame[face], shown.pixels[face])
 
 
 def test_what_a_mouth_opens_on_is_grey_in_a_grey_photograph(shown):
