@@ -13,8 +13,9 @@ from einops import rearrange
 
 from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS
-from fevgan_jax.inference import photograph, trained
+from fevgan_jax.inference import trained
 from fevgan_jax.inference.model import Model
+from fevgan_jax.photograph import mover
 from fevgan_jax.runtime import media, workers
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.media import SYNTHETIC, Picture
@@ -58,7 +59,7 @@ def generate(
       that is possible.
     loop: clips go back to the neutral face.
     largest: a longer side of the photograph that is shown is reduced to so many pixels, of GIFs and
-      sheets to fewer; `photograph.LARGEST` if None.
+      sheets to fewer; `mover.LARGEST` if None.
     curve: how far the expression has come, see `Model.animate`; from neutral to the apex if empty.
     frames: of a clip; as many as the network makes if None.
     sway: the head drifts as well, see `Model.animate`.
@@ -83,7 +84,7 @@ def generate(
     face = model.crop(image)
     table = model(face, expressions, intensity, seed=seed, cropped=True)
   else:
-    limit, pace = largest or photograph.LARGEST, {'curve': curve or (0, 1), 'frames': frames}
+    limit, pace = largest or mover.LARGEST, {'curve': curve or (0, 1), 'frames': frames}
     drift = {'sway': sway, 'seed': seed}
     table = model.animate(
       image, expressions, intensity, frame=frame, largest=limit, **pace, **drift

@@ -10,9 +10,9 @@ import numpy as np
 from fevgan_jax import models
 from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.labels import MAX_INTENSITY, parts
-from fevgan_jax.inference import field, motion, photograph
-from fevgan_jax.inference.motion import Motion
 from fevgan_jax.inference.trained import TrainedGenerator
+from fevgan_jax.photograph import field, motion, mover
+from fevgan_jax.photograph.motion import Motion
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.media import Picture
@@ -76,7 +76,7 @@ class Model:
     intensity: float | Sequence[float] = 1.0,
     *,
     frame: str = 'face',
-    largest: int = photograph.LARGEST,
+    largest: int = mover.LARGEST,
     curve: Sequence[float] = (0, 1),
     frames: int | None = None,
     sway: bool = False,
@@ -123,14 +123,14 @@ class Model:
         moving.without_smile(smile, points, min(amount, 1))
         for moving, amount in zip(motions, inputs[-1])
       ]
-    shown = photograph.scene(image, points, frame, largest)
-    mover = photograph.Mover(shown, side)
+    shown = mover.scene(image, points, frame, largest)
+    moves = mover.Mover(shown, side)
     frames = frames or self.generator.clip_shape[0]
     turns = motion.sway(frames, seed) if sway else None
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.
     clips = np.empty((len(motions), frames, *shown.pixels[shown.view].shape), np.uint8)
     for clip, moving in zip(clips, motions):
-      clip[:] = mover.animate(moving.along(curve, frames), turns)
+      clip[:] = moves.animate(moving.along(curve, frames), turns)
     return clips.reshape(*np.shape(expression), *np.shape(intensity), *clips.shape[1:])
 
   def _motions(

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 
 from fevgan_jax.faces import crop, detect
-from fevgan_jax.inference.motion import Motion, go_on, sway
+from fevgan_jax.photograph.motion import Motion, go_on, sway
 
 
 def still(frames: int = 1) -> Motion:

@@ -5,7 +5,7 @@ A generator that moves pixels says of every pixel of the crop where it comes fro
 it changes, and which sheet of the face it shows. The sheets' displacements and the light are
 smooth: enlarged, they move the photograph's own pixels, and it stays sharp. Where one sheet ends,
 at lips and lids, the landmarks say at the photograph's own size; what lies behind, in a mouth and
-under a lid, is in `openings`.
+under a lid, is in mouth.py and eye.py.
 
 Coordinates are those of faces/crop.py; "template" is its 64-pixel frame.
 """
@@ -20,9 +20,12 @@ from PIL import Image
 
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, EYES, JAW, SHEETS
-from fevgan_jax.inference import field, openings
-from fevgan_jax.inference.field import MARGIN
-from fevgan_jax.inference.motion import Motion, smoothstep
+from fevgan_jax.photograph import field
+from fevgan_jax.photograph.eye import Eye
+from fevgan_jax.photograph.field import MARGIN
+from fevgan_jax.photograph.motion import Motion, smoothstep
+from fevgan_jax.photograph.mouth import Mouth
+from fevgan_jax.photograph.openings import Curve, Light, Opening, over
 from fevgan_jax.runtime import workers
 
 LARGEST = 1080  # pixels of a side of what is made
@@ -147,13 +150,13 @@ class Mover:
     self._fade = field.Fade(field.face(placed))
     self._depth = field.depth(placed)
     self._moving = Patch(shown, np.full(2, -MARGIN), np.full(2, crop.SIDE + MARGIN))
-    light = openings.Light.of(shown.pixels, shown.landmarks)
-    self._mouth = openings.Mouth(placed, light)
-    self._eye_line = openings.Curve(placed[list(EYE_LINE)])
+    light = Light.of(shown.pixels, shown.landmarks)
+    self._mouth = Mouth(placed, light)
+    self._eye_line = Curve(placed[list(EYE_LINE)])
     self._at_mouth = Patch(shown, *self._mouth.box)
     self._eyes = []
     for outline in EYE_OUTLINES:
-      eye = openings.Eye(placed[list(outline)])
+      eye = Eye(placed[list(outline)])
       patch = Patch(shown, *eye.box)
       self._eyes.append((eye, patch, eye.ball(patch.template, self._pixels[patch.at], light)))
 
@@ -206,7 +209,7 @@ class Mover:
 
   def _open(
     self,
-    opening: openings.Opening,
+    opening: Opening,
     patch: Patch,
     skin: np.ndarray,
     above: np.ndarray,
@@ -228,7 +231,7 @@ class Mover:
     opened = sum(x * share[..., None] for x, share in zip((*parts, inside(depth)), shares))
     near = smoothstep(*NEAR, depth) * smoothstep(*NEAR, rise)
     beside = opening.between_corners(patch.template + (above + below) / 2)
-    return _blend(skin, opened, near * beside)
+    return _to_bytes(over(skin, opened, near * beside))
 
   def _moved(self, patch: Patch, shift: np.ndarray, shading: np.ndarray) -> np.ndarray:
     """A part of the photograph, uint8: read where a shift points to, and lighter or darker."""
@@ -248,11 +251,6 @@ def _at(values: np.ndarray, point: np.ndarray) -> np.ndarray:
   """What a field, [SIDE, SIDE, channels], is at a point of the template: [channels]."""
   column, row = np.floor(point + MARGIN).astype(int).clip(0, field.SIDE - 1)
   return values[row, column]
-
-
-def _blend(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray:
-  """Pictures, [height, width, 3], the second over the first in part, [height, width]: uint8."""
-  return _to_bytes(below + part[..., None] * (np.float32(above) - below))
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fevgan_jax.faces import crop
-from fevgan_jax.inference import field
-from fevgan_jax.inference.field import MARGIN, SIDE, Fade
+from fevgan_jax.photograph import field
+from fevgan_jax.photograph.field import MARGIN, SIDE, Fade
 
 
 def test_a_movement_fades_like_a_soap_film():

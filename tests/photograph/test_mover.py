@@ -5,8 +5,8 @@ import pytest
 import skimage.data
 
 from fevgan_jax.faces import detect
-from fevgan_jax.inference import photograph
-from fevgan_jax.inference.motion import Motion, go_on
+from fevgan_jax.photograph import mover
+from fevgan_jax.photograph.motion import Motion, go_on
 
 
 @pytest.fixture(scope='module')
@@ -16,12 +16,12 @@ def astronaut() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def shown(astronaut) -> photograph.Scene:
-  return photograph.scene(*astronaut, 'whole')
+def shown(astronaut) -> mover.Scene:
+  return mover.scene(*astronaut, 'whole')
 
 
-def animated(shown: photograph.Scene, moving: Motion) -> np.ndarray:
-  return photograph.Mover(shown, moving.moves.shape[1]).animate(moving)
+def animated(shown: mover.Scene, moving: Motion) -> np.ndarray:
+  return mover.Mover(shown, moving.moves.shape[1]).animate(moving)
 
 
 def motion(side: int = 64, displacement=0.0, shading: float = 0.0, **sheets: tuple) -> Motion:
@@ -32,7 +32,7 @@ def motion(side: int = 64, displacement=0.0, shading: float = 0.0, **sheets: tup
   return Motion(moves, np.full((1, side, side, 1), shading, np.float32))
 
 
-def at_mouth(shown: photograph.Scene, down: float) -> tuple[int, int]:
+def at_mouth(shown: mover.Scene, down: float) -> tuple[int, int]:
   """Row and column, so many pixels of the template below the middle of the lips."""
   middle = shown.landmarks[[62, 66]].mean(0)
   x, y = middle + down * np.linalg.inv(shown.to_template[:, :2])[:, 1]
@@ -46,7 +46,7 @@ def test_without_movement_the_photograph_stays(shown):
 
 def test_face_and_whole_show_parts_of_the_photograph(astronaut):
   image, points = astronaut
-  face = photograph.scene(image, points, 'face')
+  face = mover.scene(image, points, 'face')
   low = np.round(points[0] - face.landmarks[0]).astype(int)
   height, width = face.pixels.shape[:2]
   np.testing.assert_array_equal(
@@ -55,11 +55,11 @@ def test_face_and_whole_show_parts_of_the_photograph(astronaut):
   # What is shown moves as in the whole photograph: nothing smears at its border.
   moving = motion(displacement=(3.0, -2.0))
   (part,) = animated(face, moving)
-  (frame,) = animated(photograph.scene(image, points, 'whole'), moving)
+  (frame,) = animated(mover.scene(image, points, 'whole'), moving)
   rows, columns = (slice(of.start + at, of.stop + at) for of, at in zip(face.view, low[::-1]))
   assert part.shape[0] < height  # more may move in than is shown
   np.testing.assert_allclose(part, frame[rows, columns].astype(int), atol=6)
-  whole = photograph.scene(image, points, 'whole', largest=256)
+  whole = mover.scene(image, points, 'whole', largest=256)
   assert whole.pixels.shape == (256, 256, 3)
   np.testing.assert_allclose(whole.landmarks, points / 2)
 
@@ -81,7 +81,7 @@ def test_pixels_inside_the_face_move_by_the_displacement_and_those_far_away_rest
 
 def test_a_photograph_may_end_above_the_mouth(shown):
   top = int(shown.landmarks[48:60, 1].min()) - 20
-  cut = photograph.Scene(shown.pixels[:top], shown.landmarks)
+  cut = mover.Scene(shown.pixels[:top], shown.landmarks)
   (frame,) = animated(cut, motion(displacement=1.0))
   assert frame.shape == cut.pixels.shape and (frame != cut.pixels).any()
 
@@ -109,7 +109,7 @@ def test_what_a_mouth_opens_on_is_grey_in_a_grey_photograph(shown):
   grey = np.repeat(shown.pixels.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
   red = []
   for pixels in (shown.pixels, grey):
-    scene = photograph.Scene(pixels, shown.landmarks)
+    scene = mover.Scene(pixels, shown.landmarks)
     (frame,) = animated(scene, motion(jaw=(-6.0, 0.0)))
     pixel = frame[at_mouth(shown, 3.5)].astype(int)
     red.append(pixel[0] - pixel[2])
@@ -129,7 +129,7 @@ def test_a_tilted_head_moves_along_its_own_axes(astronaut):
   points = detect.landmarks(image)
   lying = np.stack([points[:, 1], image.shape[1] - points[:, 0]], 1)
   upright, tilted = (
-    animated(photograph.scene(picture, at, 'whole'), motion(displacement=(2.0, 0.0)))[0]
+    animated(mover.scene(picture, at, 'whole'), motion(displacement=(2.0, 0.0)))[0]
     for picture, at in ((image, points), (turned, lying))
   )
   error = np.abs(np.rot90(upright).astype(int) - tilted).mean()
@@ -146,17 +146,17 @@ def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
   rng = np.random.default_rng(0)
   noise = go_on(rng.normal(size=(64, 64, 9)), np.ones((64, 64)))
   moving = Motion(8 * noise[None, ..., :8].reshape(1, 64, 64, 4, 2), noise[None, ..., 8:])
-  one = animated(photograph.scene(image, points, 'whole'), moving)
-  mirror = photograph.scene(image[:, ::-1].copy(), flipped[order], 'whole')
+  one = animated(mover.scene(image, points, 'whole'), moving)
+  mirror = mover.scene(image[:, ::-1].copy(), flipped[order], 'whole')
   other = animated(mirror, moving.mirrored())[:, :, ::-1]
   assert np.abs(one.astype(int) - other).mean() < 1
   assert np.abs(one.astype(int) - image).mean() > 3
 
 
 def test_a_head_that_turns_takes_the_nose_along_and_leaves_the_background(shown):
-  mover = photograph.Mover(shown, 64)
-  (frame,) = mover.animate(motion(), np.array([[0.1, 0.0]]))
-  (rests,) = mover.animate(motion(), np.zeros((1, 2)))
+  moves = mover.Mover(shown, 64)
+  (frame,) = moves.animate(motion(), np.array([[0.1, 0.0]]))
+  (rests,) = moves.animate(motion(), np.zeros((1, 2)))
   np.testing.assert_array_equal(rests, shown.pixels)
   nose = shown.landmarks[30].astype(int)
   # The tip of the nose, 22 pixels of the template in front of the ears, goes 2.2 to the right.

@@ -1,0 +1,104 @@
+"""Where the skin of a photographed face opens, at eyes and mouth, and in what light.
+
+Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the right and down.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+from fevgan_jax.faces import crop
+from fevgan_jax.faces.truth import EYE_OUTLINES
+
+NOSE = slice(27, 36)
+FINE = 200  # points of a curve
+
+
+class Light(NamedTuple):
+  """Of a photograph.
+
+  Attributes:
+    white: float [3], what something white has for a color in it.
+    chroma: from 0, a grey photograph, to 1.
+  """
+
+  white: np.ndarray
+  chroma: float
+
+  @classmethod
+  def of(cls, pixels: np.ndarray, landmarks: np.ndarray) -> 'Light':
+    """By the nose, and by the whites of the eyes, whose light lies in a usual relation to it."""
+    height, width = pixels.shape[:2]
+
+    def read(points: np.ndarray) -> np.ndarray:
+      columns, rows = points.astype(int).T
+      return pixels[rows.clip(0, height - 1), columns.clip(0, width - 1)].astype(float)
+
+    skin = read(landmarks[NOSE])
+    brightest = np.percentile(skin.mean(-1), 75)
+    whites = []
+    for outline in EYE_OUTLINES:
+      corners = landmarks[list(outline)]
+      grid = np.linspace(corners.min(0), corners.max(0), 12)
+      x, y = np.meshgrid(*grid.T)
+      inside = crop.inside(corners, np.stack([x.ravel(), y.ravel()], -1))
+      seen = read(np.stack([x.ravel(), y.ravel()], -1)[inside]) if inside.any() else skin
+      whites.append(np.percentile(seen.mean(-1), 80))
+    level = np.clip(np.mean(whites) * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
+    tint = skin.mean(0) / skin.mean()
+    chroma = np.clip((tint.max() - tint.min()) / 0.15, 0, 1)
+    return cls(np.full(3, level.clip(0, 250)), float(chroma))
+
+  def color(self, share: np.ndarray) -> np.ndarray:
+    """What a share of white, [..., 3], looks like."""
+    grey = share.mean(-1, keepdims=True)
+    return self.white * (grey + self.chroma * (share - grey))
+
+
+class Curve:
+  """y over x through some points; beyond its ends it goes on at their height."""
+
+  def __init__(self, points: np.ndarray):
+    points = points[np.argsort(points[:, 0])]
+    x = points[:, 0] + np.arange(len(points)) * 1e-6
+    self._x = np.linspace(x[0], x[-1], FINE)
+    self._y = PchipInterpolator(x, points[:, 1])(self._x)
+
+  def __call__(self, x: np.ndarray) -> np.ndarray:
+    return np.interp(x, self._x, self._y).astype(np.float32)
+
+
+class Opening:
+  """Two edges of skin that meet in two corners.
+
+  Attributes:
+    sharp: pixels over which an edge is smooth.
+    box: opposite corners of what may open.
+  """
+
+  def __init__(self, upper: np.ndarray, lower: np.ndarray, rim: float, sharp: float, box):
+    """Edges [n, 2], from corner to corner, which begin a rim inside."""
+    self.upper, self.lower = Curve(upper), Curve(lower)
+    self.sharp, self.box = sharp, box
+    self._rim = rim
+    self._corners = upper[:, 0].min(), upper[:, 0].max()
+
+  def below_upper(self, points: np.ndarray) -> np.ndarray:
+    """[..., 2] -> [...]: how far points lie below the upper edge."""
+    return points[..., 1] - self.upper(points[..., 0]) - self._rim
+
+  def above_lower(self, points: np.ndarray) -> np.ndarray:
+    """How far they lie above the lower edge."""
+    return self.lower(points[..., 0]) - points[..., 1] - self._rim
+
+  def between_corners(self, points: np.ndarray) -> np.ndarray:
+    """1 where edges can part, 0 beside the corners."""
+    left, right = self._corners
+    x = points[..., 0]
+    return np.clip((np.minimum(x - left, right - x) + self.sharp) / (3 * self.sharp), 0, 1)
+
+
+def over(below: np.ndarray, above: np.ndarray, part: np.ndarray) -> np.ndarray:
+  """Pictures [..., 3], the second over the first in part, [...]: float."""
+  return below + part[..., None] * (np.float32(above) - below)

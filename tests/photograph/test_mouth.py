@@ -1,0 +1,66 @@
+"""What a mouth opens on, and where its lips end."""
+
+import numpy as np
+import pytest
+
+from fevgan_jax.faces import crop
+from fevgan_jax.photograph.mouth import Mouth
+from fevgan_jax.photograph.openings import Light
+
+BROWN = (90, 60, 40)
+
+
+def grid(low: float, high: float, step: float = 0.1) -> np.ndarray:
+  line = np.arange(low, high, step, dtype=np.float32)
+  return np.stack(np.meshgrid(line, line), -1)
+
+
+@pytest.fixture
+def light() -> Light:
+  return Light(np.full(3, 200.0), 1.0)
+
+
+def test_lips_end_at_the_line_between_them(light):
+  mouth = Mouth(crop.TEMPLATE, light)
+  x, y = crop.TEMPLATE[[62, 66]].mean(0)
+  above = np.array([x, y - 2])
+  assert mouth.height(above) == pytest.approx(2, abs=1e-3)
+  # Closed lips have one edge; the template's are 0.4 pixels apart, which landmarks often are.
+  assert mouth.below_upper(above) == pytest.approx(-2, abs=1e-3)
+  assert mouth.above_lower(above) == pytest.approx(2, abs=1e-3)
+  corners = crop.TEMPLATE[[60, 64]]
+  inside = mouth.between_corners(np.array([above, corners[0] - 1, corners[1] + 1]))
+  np.testing.assert_array_equal(inside, [1, 0, 0])
+
+
+def test_parted_lips_have_an_edge_each_and_the_photograph_between_them(light):
+  placed = crop.TEMPLATE.copy()
+  placed[[61, 62, 63]] -= (0, 2)
+  placed[[65, 66, 67]] += (0, 2)
+  mouth = Mouth(placed, light)
+  x, y = placed[[62, 66]].mean(0)
+  assert mouth.below_upper(np.array([x, y])) == pytest.approx(2, abs=0.3)
+  points = grid(y - 1, y + 1) - (y - x, 0)
+  pixels = np.full((*points.shape[:2], 3), BROWN, np.uint8)
+  depth = mouth.below_upper(points)
+  seen = mouth.inside(points, pixels, np.zeros(2), depth)
+  np.testing.assert_array_equal(seen, pixels)
+
+
+def test_upper_teeth_stay_and_lower_ones_go_with_the_jaw(light):
+  mouth = Mouth(crop.TEMPLATE, light)
+  x, y = mouth.center
+  column = np.stack([np.full(120, x + 1), y + np.linspace(-1, 11, 120)], -1)[:, None]
+  pixels, depth = np.zeros((120, 1, 3), np.uint8), np.full((120, 1), 5.0)
+
+  def bright(drop: float) -> np.ndarray:
+    inside = mouth.inside(column.astype(np.float32), pixels, np.array([0, drop]), depth)
+    return inside[:, 0].astype(int).sum(-1) > 330
+
+  closed, open_ = bright(0.0), bright(8.0)
+  upper = column[:, 0, 1] < y + 0.8
+  np.testing.assert_array_equal(closed[upper], open_[upper])
+  assert closed[upper].mean() > 0.7
+  lower = column[:, 0, 1][open_ & ~upper]
+  assert lower.min() == pytest.approx(y + 8.1, abs=0.4)  # 8 lower than behind closed lips
+  assert not open_[(column[:, 0, 1] > y + 2) & (column[:, 0, 1] < y + 6)].any()  # dark, or tongue

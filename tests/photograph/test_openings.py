@@ -1,0 +1,31 @@
+"""Edges of skin, and the light of a photograph."""
+
+import numpy as np
+
+from fevgan_jax.faces import crop
+from fevgan_jax.faces.truth import EYE_OUTLINES
+from fevgan_jax.photograph.openings import Curve, Light
+
+SKIN = (200, 150, 120)
+
+
+def test_white_is_that_of_the_eyes_and_grey_photographs_have_no_chroma():
+  landmarks = 10 * crop.TEMPLATE
+  pixels = np.full((640, 640, 3), SKIN, np.uint8)
+  for outline in EYE_OUTLINES:
+    (left, top), (right, bottom) = (
+      f(landmarks[list(outline)], axis=0).astype(int) for f in (np.min, np.max)
+    )
+    pixels[top : bottom + 1, left : right + 1] = 180
+  seen = Light.of(pixels, landmarks)
+  np.testing.assert_allclose(seen.white, 1.1 * 180)
+  assert seen.chroma == 1
+  grey = Light.of(pixels.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8), landmarks)
+  assert grey.chroma == 0
+  color = grey.color(np.array([[0.6, 0.3, 0.3]]))
+  np.testing.assert_allclose(color, 0.4 * grey.white[None])
+
+
+def test_a_curve_goes_through_its_points_and_on_at_their_height():
+  curve = Curve(np.array([(4.0, 1.0), (2.0, 3.0), (3.0, 1.5)]))
+  np.testing.assert_allclose(curve(np.array([0, 2, 3, 4, 9])), [3, 3, 1.5, 1, 1], atol=1e-4)
