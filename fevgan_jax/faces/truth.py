@@ -21,6 +21,12 @@ KNOWN = {**FEATURES, 'landmarks': np.float32}
 # A face is sheets, each of which moves smoothly: the skin above the line through the eyes, that
 # below it, that below the line between the lips, and the eyeballs.
 SHEETS = BROW, CHEEK, JAW, EYES = 0, 1, 2, 3
+# Landmarks at the edges of sheets: lids, lips and their corners.
+EDGES = {
+  BROW: (36, 37, 38, 39, 42, 43, 44, 45),
+  CHEEK: (36, 39, 40, 41, 42, 45, 46, 47, 60, 61, 62, 63, 64),
+  JAW: (60, 64, 65, 66, 67),
+}
 # The line between the lips as pairs of landmarks, whose middles it joins, from corner to corner;
 # the corners of the eyes, from left to right; and the eyes' outlines.
 LIP_LINE = (60, 60), (61, 67), (62, 66), (63, 65), (64, 64)

@@ -177,8 +177,26 @@ def test_terms_of_the_truth_by_hand(example):
   entropy = (6 * -np.log(0.25) + 3 * -np.log(0.7)) / 9
   assert fevgan_plus.sheets_term(example, said) == pytest.approx(entropy, rel=1e-3)
   unknown = dataclasses.replace(example, truth=None)
-  for term in (fevgan_plus.displacement_term, fevgan_plus.shading_term, fevgan_plus.sheets_term):
-    assert term(unknown, said) == 0
+  for name in ('displacement', 'edges', 'shading', 'sheets'):
+    assert getattr(fevgan_plus, f'{name}_term')(unknown, said) == 0
+
+
+def test_edges_are_taught_by_where_landmarks_go():
+  batch = {
+    'displacement': np.zeros((1, 2, 64, 64, 2), np.int8),
+    'visibility': np.zeros((1, 2, 64, 64), np.uint8),
+    'shading': np.zeros((1, 2, 64, 64), np.int8),
+    'landmarks': np.full((1, 2, 68, 2), 20.0, np.float32),
+  }
+  batch['landmarks'][0, 1, 65:68] += 3, 5  # the lower lip goes 3 to the right and 5 down
+  seen = Example(jnp.zeros((1, 2, 64, 64, 3)), jnp.zeros((1, 6)), None, Truth.of(batch))
+  moves = np.zeros((1, 2, 64, 64, 4, 2), np.float32)
+  # Three of 26 points are wrong in one of two frames, by 5 and 3 pixels.
+  still = Generated(seen.video, {'moves': jnp.array(moves)})
+  assert fevgan_plus.edges_term(seen, still) == pytest.approx((5 + 3) / 2 * 3 / 26 / 2)
+  moves[0, 1, 24:26, 22:24, truth.JAW] = -5, -3  # about where the lip is then
+  right = Generated(seen.video, {'moves': jnp.array(moves)})
+  assert fevgan_plus.edges_term(seen, right) == pytest.approx(0, abs=1e-6)
 
 
 def test_intensity_is_how_far_pixels_move(decode, inputs):

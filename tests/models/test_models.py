@@ -31,7 +31,7 @@ TERMS = {  # FEV-GAN's runs are in test_train
   'cvgan': {'first_frame'},
   'mocogan': set(),
   'imaginator': {'reconstruction'},
-  'fevgan_plus': {'reconstruction', 'displacement', 'shading', 'sheets'},
+  'fevgan_plus': {'reconstruction', 'displacement', 'edges', 'shading', 'sheets'},
 }
 
 
@@ -208,7 +208,7 @@ def test_fevgan_plus_has_fevgans_settings_and_uses_the_intensity():
   ours, theirs = (synthetic_faces.get_config(f'{name},full') for name in ('fevgan_plus', 'fevgan'))
   assert (ours.model.first, theirs.model.first) == ('time', 'space')
   ours.model.first, ours.model.spatial_growth = 'space', theirs.model.spatial_growth
-  of_truth = {'displacement', 'shading', 'sheets'}
+  of_truth = {'displacement', 'edges', 'shading', 'sheets'}
   loss = {key: value for key, value in ours.loss.items() if key not in of_truth}
   assert {**ours.to_dict(), 'system': 'fevgan', 'loss': loss} == theirs.to_dict()
   assert of_truth < {*ours.loss}

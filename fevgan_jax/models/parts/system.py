@@ -37,6 +37,7 @@ class Truth:
     shading: [batch, time, side, side, 1], the logarithm of what a pixel's value in sRGB has been
       multiplied with since frame 0; 0 where it was not seen.
     sheet: int [batch, time, side, side, 1], to which of `truth.SHEETS` the point belongs.
+    landmarks: [batch, time, 68, 2] in pixels, to the right and down.
   """
 
   displacement: Array
@@ -44,6 +45,7 @@ class Truth:
   hidden: Array
   shading: Array
   sheet: Array
+  landmarks: Array
 
   @classmethod
   def of(cls, batch: Mapping[str, Array]) -> 'Truth | None':
@@ -61,6 +63,7 @@ class Truth:
       visibility == truth.HIDDEN,
       batch['shading'][..., None] * (truth.SHADING_UNIT * math.log(2) / GAMMA),
       jax.vmap(sheet_of)(sources, batch['landmarks'][:, 0])[..., None],
+      batch['landmarks'],
     )
 
 
