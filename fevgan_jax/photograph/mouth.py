@@ -75,7 +75,7 @@ class Mouth(Opening):
     color, where = lower
     result = over(result, 0.8 * color, where)
     result = over(result, *_teeth(x, y - edge, UPPER_TEETH, -ARCH))
-    shadow = 0.5 + 0.5 * smoothstep(-0.3, 1.3, depth)
+    shadow = 0.7 + 0.3 * smoothstep(-0.3, 1.3, depth)
     drawn = self._light.color(result * shadow[..., None])
     if self._parted:
       shown = np.minimum(self.below_upper(points), self.above_lower(points))

@@ -13,6 +13,7 @@ from fevgan_jax.faces.truth import EYE_OUTLINES
 
 NOSE = slice(27, 36)
 FINE = 200  # points of a curve
+WARMTH = 0.3  # share of the skin's tint that is the light's
 
 
 class Light(NamedTuple):
@@ -48,7 +49,8 @@ class Light(NamedTuple):
     level = np.clip(np.mean(whites) * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
     tint = skin.mean(0) / skin.mean()
     chroma = np.clip((tint.max() - tint.min()) / 0.15, 0, 1)
-    return cls(np.full(3, level.clip(0, 250)), float(chroma))
+    # What is white takes on a part of the light's color, and the skin tells of that.
+    return cls(min(level, 250) * (1 + WARMTH * (tint - 1)), float(chroma))
 
   def color(self, share: np.ndarray) -> np.ndarray:
     """What a share of white, [..., 3], looks like."""

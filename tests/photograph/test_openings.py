@@ -1,6 +1,7 @@
 """Edges of skin, and the light of a photograph."""
 
 import numpy as np
+import pytest
 
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import EYE_OUTLINES
@@ -18,7 +19,9 @@ def test_white_is_that_of_the_eyes_and_grey_photographs_have_no_chroma():
     )
     pixels[top : bottom + 1, left : right + 1] = 180
   seen = Light.of(pixels, landmarks)
-  np.testing.assert_allclose(seen.white, 1.1 * 180)
+  assert seen.white.mean() == pytest.approx(1.1 * 180)
+  # The skin is a quarter redder than grey, and 30% of that is the light's.
+  assert seen.white[0] / seen.white.mean() == pytest.approx(1 + 0.3 * (200 / 156.67 - 1), rel=1e-3)
   assert seen.chroma == 1
   grey = Light.of(pixels.mean(-1, keepdims=True).repeat(3, -1).astype(np.uint8), landmarks)
   assert grey.chroma == 0
