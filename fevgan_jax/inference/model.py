@@ -64,7 +64,8 @@ class Model:
     """
     self._check(expression, intensity)
     face = media.pixels(picture) if cropped else self.crop(picture)
-    inputs = self._inputs(face, expression, intensity, seed)
+    cases = itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))
+    inputs = self._inputs(face, [*cases], seed)
     clips = self.generator.generate(*inputs[:-1], intensity=inputs[-1])
     several = np.shape(expression) + np.shape(intensity)
     return np.asarray(clips).reshape(*several, *self.generator.clip_shape)
@@ -115,10 +116,12 @@ class Model:
     points = detect.checked(image, side, name=media.name_of(picture), loses_smile=True)
     placed = crop.transform(crop.similarity(points), points)
     face = field.Proportions(placed).usual(crop.crop(image, points, side * field.DETAIL))
-    inputs = self._inputs(face, expression, intensity, 0)
+    cases = itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))
+    smiles = detect.smile(points) > detect.SMILING
+    inputs = self._inputs(face, [*cases, *[('happiness', 1.0)] * smiles], 0)
     motions = self._motions(*inputs)
-    if detect.smile(points) > detect.SMILING:
-      (smile,) = self._motions(*self._inputs(face, 'happiness', 1.0, 0))
+    if smiles:
+      smile = motions.pop()
       motions = [
         moving.without_smile(smile, points, min(amount, 1))
         for moving, amount in zip(motions, inputs[-1])
@@ -160,16 +163,11 @@ class Model:
       )
 
   def _inputs(
-    self,
-    face: np.ndarray,
-    expression: str | Sequence[str],
-    intensity: float | Sequence[float],
-    seed: int,
+    self, face: np.ndarray, cases: Sequence[tuple[str, float]], seed: int
   ) -> tuple[np.ndarray, np.ndarray, jax.Array, np.ndarray]:
-    """Images, labels, key and intensities of every expression at every intensity."""
+    """Images, labels, key and intensities of cases, an expression and an intensity each."""
     if face.shape != self.generator.clip_shape[1:]:
       raise UserError(f'picture: a crop of {face.shape}, expected {self.generator.clip_shape[1:]}')
-    cases = list(itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity)))
     mixtures = np.stack([parts(name) for name, _ in cases])
     sums = mixtures.sum(-1)  # a mixture says how strong it is, too
     amounts = np.array([amount for _, amount in cases], np.float32) * sums

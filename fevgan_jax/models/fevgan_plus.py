@@ -44,7 +44,7 @@ HIDDEN_WEIGHT = 3.0  # of a hidden point in the sheets' term
 BEGINNING = 8  # frames over which a movement ramps up
 PAINTED = 4.0  # what is painted is all there once a quarter of a usual expression is
 LEARNED = 10.0  # on what is learned by heart: its parameters take so many times longer steps
-USUAL = 8, 64, 64  # frames, rows and columns of it
+USUAL = 8, 32, 32  # frames, rows and columns of it
 SHARP = 4.0  # on the part of it that says which sheet a pixel shows
 
 
