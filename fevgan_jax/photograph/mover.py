@@ -227,8 +227,10 @@ class Mover:
     # Where they overlap the upper one is seen; where they meet, nothing is between them.
     part = np.clip(0.5 - depth / opening.sharp, 0, 1)
     under = np.clip(0.5 - rise / opening.sharp, 0, 1 - part)
-    shares = part, under, 1 - part - under
-    opened = sum(x * share[..., None] for x, share in zip((*parts, inside(depth)), shares))
+    gap = 1 - part - under
+    opened = sum(x * share[..., None] for x, share in zip(parts, (part, under)))
+    if gap.any():
+      opened = opened + inside(depth) * gap[..., None]
     near = smoothstep(*NEAR, depth) * smoothstep(*NEAR, rise)
     beside = opening.between_corners(patch.template + (above + below) / 2)
     return _to_bytes(over(skin, opened, near * beside))
