@@ -130,7 +130,12 @@ def mouth(points: np.ndarray) -> str:
 
 def smile(points: np.ndarray) -> float:
   """By how many pixels of the template the corners of a mouth lie above the middle of the lips."""
-  y = crop.transform(crop.similarity(points), points)[:, 1]
+  return raised(crop.transform(crop.similarity(points), points)[:, 1])
+
+
+def raised(y: np.ndarray) -> float:
+  """By how much the corners of a mouth lie above the middle of the lips, of landmarks at the
+  heights y [68], downwards."""
   return float(np.mean(y[[51, 57]] - y[[48, 54]]))
 
 

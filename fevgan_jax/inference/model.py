@@ -114,8 +114,9 @@ class Model:
     image = media.pixels(picture)
     side = self.generator.clip_shape[1]
     points = detect.checked(image, side, name=media.name_of(picture), loses_smile=True)
-    placed = crop.transform(crop.similarity(points), points)
-    face = field.Proportions(placed).usual(crop.crop(image, points, side * field.DETAIL))
+    shown = mover.scene(image, points, frame, largest)
+    moves = mover.Mover(shown, side)
+    face = moves.proportions.usual(crop.crop(image, points, side * field.DETAIL))
     cases = itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))
     smiles = detect.smile(points) > detect.SMILING
     inputs = self._inputs(face, [*cases, *[('happiness', 1.0)] * smiles], 0)
@@ -126,8 +127,6 @@ class Model:
         moving.without_smile(smile, points, min(amount, 1))
         for moving, amount in zip(motions, inputs[-1])
       ]
-    shown = mover.scene(image, points, frame, largest)
-    moves = mover.Mover(shown, side)
     frames = frames or self.generator.clip_shape[0]
     turns = motion.sway(frames, seed) if sway else None
     # Six clips of a large photograph are the better part of a gigabyte: there is one copy of them.

@@ -43,9 +43,9 @@ LARGEST_SHADING = 1.5  # logarithm of a factor
 HIDDEN_WEIGHT = 3.0  # of a hidden point in the sheets' term
 BEGINNING = 8  # frames over which a movement ramps up
 PAINTED = 4.0  # what is painted is all there once a quarter of a usual expression is
-LEARNED = 10.0  # on what is learned by heart: its parameters take so many times longer steps
+LEARNED = 10.0  # factor on what is learned by heart, whose parameters so learn that much faster
 USUAL = 8, 32, 32  # frames, rows and columns of it
-SHARP = 4.0  # on the part of it that says which sheet a pixel shows
+SHARP = 4.0  # factor on the part of it that says which sheet a pixel shows
 
 
 class MotionDecoder(fevgan.VideoDecoder):

@@ -69,11 +69,12 @@ class Eye(Opening):
     beside = np.minimum(points[..., 0] - left, right - points[..., 0])
     return np.minimum(np.minimum(self.below_upper(points), self.above_lower(points)), beside)
 
-  def _iris(self, points: np.ndarray, grey: np.ndarray) -> tuple[float, float, float]:
+  def _iris(
+    self, points: np.ndarray, grey: np.ndarray, inner: np.ndarray
+  ) -> tuple[float, float, float]:
     """(x, y) of its center, and its radius: it is what is dark, away from the lids' shadow, and
     the lower lid touches it."""
-    deep = self.inner(points)
-    deep = deep > 0.4 * deep.max()
+    deep = inner > 0.4 * inner.max()
     dark = deep & (grey < np.percentile(grey[deep], (10, 85)).mean())
     x = float(np.median(points[..., 0][dark]))
     step = np.linalg.norm(points[0, 1] - points[0, 0])
@@ -81,34 +82,35 @@ class Eye(Opening):
     radius = float(np.clip(chord / 2, *(IRIS * self._width * np.array([0.9, 1.15]))))
     return x, float(self.lower(x)) - 0.9 * radius, radius
 
-  def ball(self, points: np.ndarray, pixels: np.ndarray, light: Light) -> 'Ball':
+  def ball(self, points: np.ndarray, pixels: np.ndarray, light: Light) -> Ball:
     """The eyeball without lids, of the pixels there, uint8 [height, width, 3]: the iris is a disc,
     and the white goes on."""
-    inside = self.inner(points) > 0
+    inner = self.inner(points)
+    inside = inner > 0
     if inside.sum() < 20:
       return Ball(pixels, np.zeros(pixels.shape[:2]))
     colors = pixels.astype(np.float32)
     grey = colors.mean(-1)
-    x, y, radius = self._iris(points, grey)
+    x, y, radius = self._iris(points, grey, inner)
     away = np.hypot(points[..., 0] - x, points[..., 1] - y)
     white = inside & (away > 1.15 * radius)
     white &= grey >= np.percentile(grey[white], 60) if white.any() else white
     sclera = _spread(colors, white if white.any() else inside)
     sclera *= np.maximum(WHITE * light.white.mean() / (sclera.mean(-1, keepdims=True) + 1), 1)
     # The iris is what its visible part is, ring by ring.
-    iris = inside & (away < radius) & (self.inner(points) > RIM)
+    iris = inside & (away < radius) & (inner > RIM)
     iris &= grey < np.percentile(grey[inside], (10, 85)).mean()
     rings = np.clip(away / radius * RINGS, 0, RINGS - 1e-3)
-    known = [ring for ring in range(RINGS) if (iris & (rings.astype(int) == ring)).any()]
-    medians = [np.median(colors[iris & (rings.astype(int) == ring)], axis=0) for ring in known]
-    if not known:
+    known = np.unique(rings[iris].astype(int))
+    if not known.size:
       return Ball(pixels, np.zeros(pixels.shape[:2]))
+    medians = [np.median(colors[iris & (rings.astype(int) == ring)], axis=0) for ring in known]
     disc = np.stack(
       [np.interp(rings - 0.5, known, channel) for channel in np.transpose(medians)], -1
     )
     ball = over(sclera, disc, np.clip(0.5 + (radius - away) / LIMBUS, 0, 1))
     # The photograph as far as any of it is the eyeball's.
-    seen = np.clip(1.5 + self.inner(points) / LID, 0, 1)
+    seen = np.clip(1.5 + inner / LID, 0, 1)
     return Ball(np.clip(over(ball, colors, seen) + 0.5, 0, 255).astype(np.uint8), 1 - seen)
 
 

@@ -58,9 +58,9 @@ class Proportions:
   """How a face differs from the template, where no face differs from another: a bent thin plate
   (Bookstein, 1989) takes its landmarks there, and another one back."""
 
-  def __init__(self, placed: np.ndarray):
-    """`placed`: landmarks [68, 2], aligned as a crop is."""
-    fade, at = Fade(face(placed)), places()
+  def __init__(self, placed: np.ndarray, fade: 'Fade'):
+    """`placed`: landmarks [68, 2], aligned as a crop is; `fade`: of this face."""
+    at = places()
     usual = at + fade(_bend(placed, crop.TEMPLATE, at))  # where places of this face lie
     self._own = at + fade(_bend(crop.TEMPLATE, placed, at))  # and back
     self._usual = usual[MARGIN:-MARGIN, MARGIN:-MARGIN]
@@ -78,21 +78,20 @@ class Proportions:
   def own_shift(self, shift: np.ndarray) -> np.ndarray:
     """A shift, [SIDE, SIDE, 2], of a face with the template's proportions, as one of this face; 0
     beyond the crop."""
-    return _beyond(read(self._own, self._usual + read(shift, self._usual)) - self._rest)
+    return beyond(read(self._own, self._usual + read(shift, self._usual)) - self._rest)
 
   def own_value(self, values: np.ndarray) -> np.ndarray:
     """The same of what is no shift."""
-    return _beyond(read(values, self._usual))
+    return beyond(read(values, self._usual))
 
 
-def depth(placed: np.ndarray) -> np.ndarray:
+def depth(placed: np.ndarray, fade: 'Fade') -> np.ndarray:
   """How far a face, by its landmarks [68, 2], stands out from where it ends: float32 [SIDE, SIDE,
   1]. A head that turns by an angle to the right and down moves each point by so many times it."""
-  known = _bend(placed, placed + DEPTH[:, None], places())[..., :1]
-  return Fade(face(placed))(known)
+  return fade(_bend(placed, placed + DEPTH[:, None], places())[..., :1])
 
 
-def _beyond(values: np.ndarray) -> np.ndarray:
+def beyond(values: np.ndarray) -> np.ndarray:
   """Of a crop, [64, 64, channels], with 0 about it: [SIDE, SIDE, channels]."""
   return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fevgan_jax.faces import crop
+from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.truth import CHEEK, JAW, SHEETS
 
 # Deviations, in pixels of the template, over which a sheet goes on where it is not seen: each
@@ -77,17 +77,12 @@ class Motion(NamedTuple):
       amount: how much of the smile goes, from 0 to 1.
     """
     side = self.moves.shape[1]
-    columns, rows = (crop.TEMPLATE * (side / crop.SIDE)).astype(int).T
-
-    def raised(x: np.ndarray) -> float:
-      """How far the corners of a mouth lie above the middle of the lips."""
-      return np.mean(x[[51, 57]]) - np.mean(x[[48, 54]])
-
+    scale = side / crop.SIDE
+    columns, rows = (crop.TEMPLATE * scale).astype(int).T
     # Points go where displacements come from. The corners belong to both sheets.
-    goes = -smile.moves[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1)
-    placed = crop.transform(crop.similarity(landmarks, side), landmarks)
-    share = (raised(placed[:, 1]) - raised(crop.TEMPLATE[:, 1]) * side / crop.SIDE) / raised(goes)
-    share = amount * np.clip(share, 0, 1) if raised(goes) > 0 else 0.0
+    raises = detect.raised(-smile.moves[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1))
+    is_raised = scale * (detect.smile(landmarks) - detect.raised(crop.TEMPLATE[:, 1]))
+    share = amount * np.clip(is_raised / raises, 0, 1) if raises > 0 else 0.0
     gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
     below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
     part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)

@@ -71,8 +71,7 @@ class Mouth(Opening):
     lit = 0.45 + 0.35 * smoothstep(-1, 2, fallen)
     result = over(result, TONGUE * lit[..., None], smoothstep(1.2, 0.8, tongue))
     down = fallen - edge + OVERLAP * MILLIMETER
-    lower = _teeth(x - drop[0], -down, LOWER_TEETH, ARCH)
-    color, where = lower
+    color, where = _teeth(x - drop[0], -down, LOWER_TEETH, ARCH)
     result = over(result, 0.8 * color, where)
     result = over(result, *_teeth(x, y - edge, UPPER_TEETH, -ARCH))
     shadow = 0.7 + 0.3 * smoothstep(-0.3, 1.3, depth)

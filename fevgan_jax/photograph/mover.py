@@ -139,16 +139,20 @@ class Patch:
 
 
 class Mover:
-  """Moves a photograph; what is the same for all frames and clips is computed once."""
+  """Moves a photograph; what is the same for all frames and clips is computed once.
+
+  Attributes:
+    proportions: of its face.
+  """
 
   def __init__(self, shown: Scene, side: int):
     """`side` is that of the crop that the generator saw."""
     self._pixels, self._view = shown.pixels, shown.view
     self._scale = crop.SIDE / side
     placed = crop.transform(shown.to_template, shown.landmarks)
-    self._proportions = field.Proportions(placed)
     self._fade = field.Fade(field.face(placed))
-    self._depth = field.depth(placed)
+    self.proportions = field.Proportions(placed, self._fade)
+    self._depth = field.depth(placed, self._fade)
     self._moving = Patch(shown, np.full(2, -MARGIN), np.full(2, crop.SIDE + MARGIN))
     light = Light.of(shown.pixels, shown.landmarks)
     self._mouth = Mouth(placed, light)
@@ -174,19 +178,20 @@ class Mover:
   def _frame(self, moves: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
     shifts = (self._on_field(moves[..., sheet, ::-1] * self._scale) for sheet in SHEETS)
-    shifts = [self._proportions.own_shift(shift) for shift in shifts]
-    shading = self._fade(self._proportions.own_value(self._on_field(shading)))
+    shifts = [self.proportions.own_shift(shift) for shift in shifts]
+    shading = self._fade(self.proportions.own_value(self._on_field(shading)))
     as_one = self._fade(self._as_one(*shifts[:EYES]))
     result = self._pixels.copy()
     result[self._moving.at] = self._moved(self._moving, as_one, shading)
     # Eyeballs and upper teeth go with the skull.
-    skull = np.mean([_at(shifts[EYES], eye.center) for eye, *_ in self._eyes], 0)
+    centers = np.stack([eye.center for eye, *_ in self._eyes])
+    skull = field.read(shifts[EYES], centers).mean(0)
     for eye, patch, ball in self._eyes:
       lids = shifts[BROW], shifts[CHEEK], shading
       behind = ball.shifted(patch.in_scene(skull)).under
       result[patch.at] = self._open(eye, patch, result[patch.at], *lids, behind)
     mouth, patch = self._mouth, self._at_mouth
-    drop = skull - _at(shifts[JAW], mouth.chin)
+    drop = skull - field.read(shifts[JAW], mouth.chin[None])[0]
 
     def inside(depth: np.ndarray) -> np.ndarray:
       return mouth.inside(patch.template + skull, self._pixels[patch.at], drop, depth)
@@ -246,13 +251,7 @@ class Mover:
     if self._scale != 1:
       values = cv2.resize(values, (crop.SIDE, crop.SIDE), interpolation=cv2.INTER_AREA)
       values = values.reshape(crop.SIDE, crop.SIDE, -1)
-    return np.pad(values, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)])
-
-
-def _at(values: np.ndarray, point: np.ndarray) -> np.ndarray:
-  """What a field, [SIDE, SIDE, channels], is at a point of the template: [channels]."""
-  column, row = np.floor(point + MARGIN).astype(int).clip(0, field.SIDE - 1)
-  return values[row, column]
+    return field.beyond(values)
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:

@@ -1,25 +1,13 @@
 """What lids open on: a picture of a disc behind skin."""
 
 import numpy as np
-import pytest
 
 from fevgan_jax.photograph.eye import RIM, Eye
-from fevgan_jax.photograph.openings import Light
 
 SKIN, WHITE, BROWN = (200, 150, 120), (230, 230, 225), (90, 60, 40)
 
 
-def grid(low: float, high: float, step: float = 0.1) -> np.ndarray:
-  line = np.arange(low, high, step, dtype=np.float32)
-  return np.stack(np.meshgrid(line, line), -1)
-
-
-@pytest.fixture
-def light() -> Light:
-  return Light(np.full(3, 200.0), 1.0)
-
-
-def test_an_eyeball_goes_on_behind_its_lids(light):
+def test_an_eyeball_goes_on_behind_its_lids(light, grid):
   # An iris of radius 1.4 about (5, 5), of which the upper lid covers all above y = 4.6.
   outline = np.array([(2, 4.6), (4, 4.6), (6, 4.6), (8, 4.6), (6, 6.3), (4, 6.3)], float)
   eye = Eye(outline)
@@ -42,7 +30,7 @@ def test_an_eyeball_goes_on_behind_its_lids(light):
   np.testing.assert_allclose(shaded[10, 10], 0.7 * whole[10, 10])
 
 
-def test_an_eye_without_pixels_is_left_alone(light):
+def test_an_eye_without_pixels_is_left_alone(light, grid):
   eye = Eye(np.zeros((6, 2)))
   pixels = np.full((10, 10, 3), SKIN, np.uint8)
   np.testing.assert_array_equal(eye.ball(grid(0, 1), pixels, light).pixels, pixels)

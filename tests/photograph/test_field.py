@@ -21,6 +21,10 @@ def test_a_movement_fades_like_a_soap_film():
   np.testing.assert_allclose(film[~known], mean[~known], atol=1e-5)
 
 
+def proportions(placed: np.ndarray) -> field.Proportions:
+  return field.Proportions(placed, Fade(field.face(placed)))
+
+
 @pytest.fixture(scope='module')
 def longer() -> np.ndarray:
   """Landmarks of a face whose mouth and chin lie lower than the template's."""
@@ -29,7 +33,7 @@ def longer() -> np.ndarray:
 
 
 def test_the_template_has_its_own_proportions():
-  same = field.Proportions(crop.TEMPLATE)
+  same = proportions(crop.TEMPLATE)
   rng = np.random.default_rng(0)
   large = rng.integers(0, 256, (256, 256, 3), np.uint8)
   means = large.reshape(64, 4, 64, 4, 3).mean((1, 3))
@@ -40,7 +44,7 @@ def test_the_template_has_its_own_proportions():
 
 
 def test_a_face_is_bent_to_the_templates_proportions(longer):
-  own = field.Proportions(longer)
+  own = proportions(longer)
   # A bright spot on the lower lip is where the template has its lower lip.
   large = np.zeros((256, 256, 3), np.uint8)
   x, y = (4 * longer[57]).astype(int)
@@ -52,7 +56,7 @@ def test_a_face_is_bent_to_the_templates_proportions(longer):
 
 
 def test_a_movement_is_found_where_this_face_has_the_part_that_moves(longer):
-  own = field.Proportions(longer)
+  own = proportions(longer)
   shift = np.zeros((SIDE, SIDE, 2), np.float32)
   x, y = (crop.TEMPLATE[57] + MARGIN).astype(int)
   shift[y - 2 : y + 3, x - 2 : x + 3] = 1.0, 0.0
@@ -66,7 +70,7 @@ def test_a_movement_is_found_where_this_face_has_the_part_that_moves(longer):
 
 
 def test_the_nose_stands_out_and_the_outline_does_not(longer):
-  depth = field.depth(longer)[..., 0]
+  depth = field.depth(longer, Fade(field.face(longer)))[..., 0]
   nose, ear, cheek = (tuple((longer[i] + MARGIN).astype(int)[::-1]) for i in (30, 2, 4))
   assert depth[nose] == pytest.approx(field.DEPTH[30], abs=2)
   assert abs(depth[ear]) < 6 and abs(depth[cheek]) < 6

@@ -5,19 +5,8 @@ import pytest
 
 from fevgan_jax.faces import crop
 from fevgan_jax.photograph.mouth import Mouth
-from fevgan_jax.photograph.openings import Light
 
 BROWN = (90, 60, 40)
-
-
-def grid(low: float, high: float, step: float = 0.1) -> np.ndarray:
-  line = np.arange(low, high, step, dtype=np.float32)
-  return np.stack(np.meshgrid(line, line), -1)
-
-
-@pytest.fixture
-def light() -> Light:
-  return Light(np.full(3, 200.0), 1.0)
 
 
 def test_lips_end_at_the_line_between_them(light):
@@ -33,7 +22,7 @@ def test_lips_end_at_the_line_between_them(light):
   np.testing.assert_array_equal(inside, [1, 0, 0])
 
 
-def test_parted_lips_have_an_edge_each_and_the_photograph_between_them(light):
+def test_parted_lips_have_an_edge_each_and_the_photograph_between_them(light, grid):
   placed = crop.TEMPLATE.copy()
   placed[[61, 62, 63]] -= (0, 2)
   placed[[65, 66, 67]] += (0, 2)

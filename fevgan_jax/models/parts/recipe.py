@@ -51,7 +51,7 @@ class Recipe:
     sides: pixels per side of the pictures that it has networks for.
     frames: of the clips that it has networks for.
     moves_pixels: whether its generator says how the input's pixels move, in extras 'displacement'
-      and those that inference/motion.py reads, so that a photograph can be moved at its own size.
+      and those that photograph/motion.py reads, so that a photograph can be moved at its own size.
     paper: what FEV-GAN's paper reports, PSNR, SSIM, ACD and ACD-I, by data set and by what the
       config leaves out.
     preferred: by the raters of FEV-GAN's paper (Table 2), the share that preferred this system, by
