@@ -1,0 +1,55 @@
+"""The hair of a brow, which neither stretches nor shrinks: skin does so in its place.
+
+Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the right and down.
+"""
+
+import numpy as np
+
+from fevgan_jax.photograph import field
+from fevgan_jax.photograph.motion import smoothstep
+from fevgan_jax.photograph.openings import Curve
+
+HAIR = 1.6, 2.0  # how far it reaches above and below its landmarks
+MOST = 0.8  # of the way to the lid, that it takes
+ABOVE = 5.0  # over so much of the forehead above that, skin does
+BESIDE = 3.0  # beyond its ends
+
+
+class Brow:
+  """One of two."""
+
+  def __init__(self, hair: np.ndarray, lid: np.ndarray):
+    """`hair` [5, 2], its landmarks, and `lid` [4, 2], those of the upper lid below it."""
+    self._hair, self._lid = Curve(hair), Curve(lid)
+    self._ends = hair[:, 0].min(), hair[:, 0].max()
+
+  def stiffen(self, shift: np.ndarray) -> np.ndarray:
+    """The shift of the skin about it, float32 [SIDE, SIDE, 2], from where a point is to where it
+    was: the same for all of the hair above and below a landmark."""
+    at = field.places()
+    row, of_hair = _crossing(at, shift, self._hair)
+    lid_row, of_lid = _crossing(at, shift, self._lid)
+    depth, room = at[..., 1] - row, np.maximum(lid_row - row, 1e-3)
+    up, down = HAIR
+    hair = np.minimum(down, MOST * room)
+    between = np.clip((depth - hair) / (room - hair), 0, 1)[..., None]
+    moved = of_hair + between * (of_lid - of_hair)
+    left, right = self._ends
+    x = (at + shift)[..., 0]
+    beside = smoothstep(0, BESIDE, np.maximum(left - x, x - right))
+    part = smoothstep(-up - ABOVE, -up, depth) * (depth < room) * (1 - beside)
+    return shift + part[..., None] * (moved - shift)
+
+
+def _crossing(at: np.ndarray, shift: np.ndarray, line: Curve) -> tuple[np.ndarray, np.ndarray]:
+  """Where in each column of a field a line has gone: its height, [SIDE], and the shift there,
+  [SIDE, 2]."""
+  source = at + shift
+  below = source[..., 1] - line(source[..., 0])
+  column = np.arange(below.shape[1])
+  after = np.argmax(below > 0, axis=0).clip(1)
+  before = after - 1
+  a, b = below[before, column], below[after, column]
+  part = np.clip(-a / np.maximum(b - a, 1e-6), 0, 1)
+  moved = shift[before, column] + part[:, None] * (shift[after, column] - shift[before, column])
+  return at[before, column, 1] + part, moved.astype(np.float32)
