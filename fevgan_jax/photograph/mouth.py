@@ -22,7 +22,7 @@ LOWER_TEETH = (5.3, 5.6, 6.0, 5.0, 4.5, 3.5)
 SHOWN, OVERLAP, LENGTH = 2.5, 1.5, 10.0
 ARCH = 0.022  # by which edges rise towards the sides, per pixel squared
 # Colors, as shares of white.
-TOOTH = np.array([0.93, 0.89, 0.81])
+TOOTH = np.array([0.96, 0.90, 0.84])
 GUM = np.array([0.62, 0.33, 0.33])
 TONGUE = np.array([0.55, 0.27, 0.27])
 THROAT = np.array([0.13, 0.05, 0.05])
@@ -74,7 +74,7 @@ class Mouth(Opening):
     color, where = _teeth(x - drop[0], -down, LOWER_TEETH, ARCH)
     result = over(result, 0.8 * color, where)
     result = over(result, *_teeth(x, y - edge, UPPER_TEETH, -ARCH))
-    shadow = 0.7 + 0.3 * smoothstep(-0.3, 1.3, depth)
+    shadow = 0.78 + 0.22 * smoothstep(-0.3, 1.3, depth)
     drawn = self._light.color(result * shadow[..., None])
     if self._parted:
       shown = np.minimum(self.below_upper(points), self.above_lower(points))
@@ -96,7 +96,7 @@ def _teeth(
   up = edge - y  # from the edge towards the gum
   length = MILLIMETER * LENGTH * (1 - 0.35 * across**3)
   round_ = 1 - 0.16 * across**2
-  gap = 1 - 0.45 * smoothstep(0.86, 1.0, across)
+  gap = 1 - 0.22 * smoothstep(0.8, 1.0, across)
   sides = 1 - 0.75 * smoothstep(2.0, 8.0, away)
   tooth = TOOTH * (round_ * gap * sides * (0.94 - 0.1 * smoothstep(0, 3, up)))[..., None]
   color = over(tooth, GUM * sides[..., None], np.clip((up - length) / SHARP, 0, 1))
