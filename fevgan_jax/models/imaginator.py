@@ -14,7 +14,14 @@ from einops import rearrange, repeat
 
 from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models.parts import losses
-from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, torch_init
+from fevgan_jax.models.parts.layers import (
+  Conv,
+  SpectralConv,
+  UpConv,
+  batch_norm,
+  leaky_relu,
+  torch_init,
+)
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Generated, System, Term
 
@@ -185,28 +192,6 @@ class Generator(nn.Module):
     noise = jax.random.normal(self.make_rng('noise'), (len(label), self.noise), label.dtype)
     code = jnp.concatenate([noise, label, code], -1)
     return Generated(Decoder(self.width, self.norm, name='decoder')(code, label, maps, train))
-
-
-class SpectralConv(nn.Module):
-  """`Conv` whose kernel is divided by its largest singular value, which every training pass knows
-  better by one power iteration (Miyato et al., 2018)."""
-
-  features: int
-  kernel_size: tuple[int, ...]
-  strides: tuple[int, ...]
-  padding: int = 1
-
-  @nn.compact
-  def __call__(self, x: Array, train: bool) -> Array:
-    convolution = Conv(
-      self.features,
-      self.kernel_size,
-      self.strides,
-      padding=self.padding,
-      kernel_init=normal_init,
-    )
-    # The statistics are float32 and would make the kernel so.
-    return nn.SpectralNorm(convolution, dtype=x.dtype)(x, update_stats=train)
 
 
 class VideoCritic(nn.Module):

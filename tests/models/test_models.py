@@ -31,6 +31,8 @@ TERMS = {  # FEV-GAN's runs are in test_train
   'cvgan': {'first_frame'},
   'mocogan': set(),
   'imaginator': {'reconstruction'},
+  'g3an': set(),
+  'rvgan': set(),
   'fevgan_plus': {'reconstruction', 'displacement', 'edges', 'shading', 'sheets'},
 }
 

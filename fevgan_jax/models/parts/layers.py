@@ -17,6 +17,8 @@ normal_init = nn.initializers.normal(0.01)
 # PyTorch's default, U(-1, 1) / sqrt(fan in), of systems whose authors leave it as it is. Of kernels
 # [*window, F, C] PyTorch, too, counts F for a transposed convolution.
 torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+# The same for kernels of transposed convolutions that are kept as [*window, C, F].
+torch_up_init = nn.initializers.variance_scaling(1 / 3, 'fan_out', 'uniform')
 # As in VGAN, on which the paper builds.
 leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
@@ -60,6 +62,7 @@ class UpConv(nn.Module):
     repeat_edges: goes on beyond the first and last place of the first axis (time) with these,
       where the plain operation has nothing: there every second tap is missing, and such frames
       come out faint.
+    outputs_last: keeps the kernel as [*window, C, F], the matrix that `SpectralUpConv` normalizes.
   """
 
   features: int
@@ -68,11 +71,17 @@ class UpConv(nn.Module):
   padding: int | tuple[int, ...] = 1
   use_bias: bool = True
   repeat_edges: bool = False
+  outputs_last: bool = False
   kernel_init: nn.initializers.Initializer = normal_init
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, self.features, x.shape[-1]))
+    channels = (x.shape[-1], self.features)
+    if self.outputs_last:
+      kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, *channels))
+      kernel = kernel.swapaxes(-1, -2)
+    else:
+      kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, *channels[::-1]))
     axes = len(self.kernel_size)
     paddings = (self.padding,) * axes if isinstance(self.padding, int) else self.padding
     padding = [(p, p) for p in paddings]
@@ -81,3 +90,50 @@ class UpConv(nn.Module):
       padding[0] = (padding[0][0] + self.strides[0],) * 2  # cuts off what the two places add
     x = conv.transposed_conv(x, kernel, self.strides, padding)
     return x + self.param('bias', nn.initializers.zeros, (self.features,)) if self.use_bias else x
+
+
+class SpectralConv(nn.Module):
+  """`Conv` whose kernel is divided by its largest singular value, which every training pass knows
+  better by one power iteration (Miyato et al., 2018). Flax divides the first kernel itself, too,
+  which PyTorch does not; that scale does not matter but for the relative size of Adam's steps."""
+
+  features: int
+  kernel_size: tuple[int, ...]
+  strides: tuple[int, ...]
+  padding: int | tuple[int, ...] = 1
+  kernel_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    convolution = Conv(
+      self.features,
+      self.kernel_size,
+      self.strides,
+      padding=self.padding,
+      kernel_init=self.kernel_init,
+    )
+    # The statistics are float32 and would make the kernel so.
+    return nn.SpectralNorm(convolution, dtype=x.dtype)(x, update_stats=train)
+
+
+class SpectralUpConv(nn.Module):
+  """`UpConv`, likewise; the matrix has a column for each output channel."""
+
+  features: int
+  kernel_size: tuple[int, ...]
+  strides: tuple[int, ...]
+  padding: int | tuple[int, ...] = 1
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x: Array, train: bool) -> Array:
+    convolution = UpConv(
+      self.features,
+      self.kernel_size,
+      self.strides,
+      self.padding,
+      self.use_bias,
+      outputs_last=True,
+      kernel_init=torch_up_init,
+    )
+    return nn.SpectralNorm(convolution, dtype=x.dtype)(x, update_stats=train)
