@@ -44,6 +44,8 @@ class Mouth(Opening):
     middle = line.mean(1)
     edges = (line[:, 0], line[:, 1]) if self._parted else (middle, middle)
     self._line = Curve(middle)
+    # Lower teeth stay behind the lower lip, wherever a smile has taken it.
+    self._rim_below = (edges[1][2] - middle[2])[1]
     self.center, self.chin = middle.mean(0), placed[CHIN].mean(0)
     super().__init__(*edges, rim=0, sharp=SHARP, box=self.center + [[-13, -8], [13, 16]])
 
@@ -70,7 +72,7 @@ class Mouth(Opening):
     tongue = (x / 4.6) ** 2 + ((fallen - 0.4) / 2.4) ** 2
     lit = 0.45 + 0.35 * smoothstep(-1, 2, fallen)
     result = over(result, TONGUE * lit[..., None], smoothstep(1.2, 0.8, tongue))
-    down = fallen - edge + OVERLAP * MILLIMETER
+    down = fallen - self._rim_below - edge + OVERLAP * MILLIMETER
     color, where = _teeth(x - drop[0], -down, LOWER_TEETH, ARCH)
     result = over(result, 0.8 * color, where)
     result = over(result, *_teeth(x, y - edge, UPPER_TEETH, -ARCH))

@@ -12,6 +12,9 @@ from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import EYE_OUTLINES
 
 NOSE = slice(27, 36)
+LIPS = [61, 62, 63, 65, 66, 67]  # the middle of their inner outline
+PARTED = 0.25  # height over width of what they leave open, from which on teeth are seen
+TEETH = 0.9  # how light teeth are, as a share of white
 FINE = 200  # points of a curve
 WARMTH = 0.3  # share of the skin's tint that is the light's
 
@@ -29,7 +32,8 @@ class Light(NamedTuple):
 
   @classmethod
   def of(cls, pixels: np.ndarray, landmarks: np.ndarray) -> 'Light':
-    """By the nose, and by the whites of the eyes, whose light lies in a usual relation to it."""
+    """By the nose, and by the whites of the eyes, whose light lies in a usual relation to it, or by
+    teeth where it shows them."""
     height, width = pixels.shape[:2]
 
     def read(points: np.ndarray) -> np.ndarray:
@@ -38,15 +42,18 @@ class Light(NamedTuple):
 
     skin = read(landmarks[NOSE])
     brightest = np.percentile(skin.mean(-1), 75)
-    whites = []
-    for outline in EYE_OUTLINES:
-      corners = landmarks[list(outline)]
-      grid = np.linspace(corners.min(0), corners.max(0), 12)
-      x, y = np.meshgrid(*grid.T)
-      inside = crop.inside(corners, np.stack([x.ravel(), y.ravel()], -1))
-      seen = read(np.stack([x.ravel(), y.ravel()], -1)[inside]) if inside.any() else skin
-      whites.append(np.percentile(seen.mean(-1), 80))
-    level = np.clip(np.mean(whites) * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
+
+    def bright(outline: np.ndarray) -> float:
+      x, y = np.meshgrid(*np.linspace(outline.min(0), outline.max(0), 12).T)
+      points = np.stack([x.ravel(), y.ravel()], -1)
+      inside = crop.inside(outline, points)
+      return np.percentile((read(points[inside]) if inside.any() else skin).mean(-1), 80)
+
+    whites = np.mean([bright(landmarks[list(outline)]) for outline in EYE_OUTLINES])
+    level = np.clip(whites * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
+    across, parted = np.ptp(landmarks[LIPS], axis=0)
+    if parted > PARTED * across:
+      level = max(level, bright(landmarks[LIPS]) / TEETH)
     tint = skin.mean(0) / skin.mean()
     chroma = np.clip((tint.max() - tint.min()) / 0.15, 0, 1)
     # What is white takes on a part of the light's color, and the skin tells of that.

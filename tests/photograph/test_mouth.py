@@ -36,6 +36,21 @@ def test_parted_lips_have_an_edge_each_and_the_photograph_between_them(light, gr
   np.testing.assert_array_equal(seen, pixels)
 
 
+def test_lower_teeth_are_behind_the_lower_lip_of_a_smile(light):
+  placed = crop.TEMPLATE.copy()
+  placed[[65, 66, 67]] += (0, 3)
+  mouth = Mouth(placed, light)
+  x, rim = placed[66]
+  column = np.stack([np.full(100, x + 1), rim + np.linspace(-4, 4, 100)], -1)[:, None]
+  # A jaw that falls by 6 takes lip and teeth along.
+  pixels, depth = np.zeros((100, 1, 3), np.uint8), np.full((100, 1), 5.0)
+  points = (column + (0, 6)).astype(np.float32)
+  seen = mouth.inside(points, pixels, np.array([0.0, 6.0]), depth)[:, 0].astype(int).sum(-1) > 330
+  below = column[:, 0, 1] - rim
+  assert not seen[below < 0].any()
+  assert seen[(below > 1) & (below < 2.5)].all()
+
+
 def test_upper_teeth_stay_and_lower_ones_go_with_the_jaw(light):
   mouth = Mouth(crop.TEMPLATE, light)
   x, y = mouth.center

@@ -29,6 +29,21 @@ def test_white_is_that_of_the_eyes_and_grey_photographs_have_no_chroma():
   np.testing.assert_allclose(color, 0.4 * grey.white[None])
 
 
+def test_where_teeth_are_seen_they_say_what_is_white():
+  landmarks = 10 * crop.TEMPLATE
+  landmarks[[61, 62, 63]] -= (0, 15)
+  landmarks[[65, 66, 67]] += (0, 15)
+  pixels = np.full((640, 640, 3), SKIN, np.uint8)
+  (left, top), (right, bottom) = (f(landmarks[60:], axis=0).astype(int) for f in (np.min, np.max))
+
+  def white(inside: int) -> float:
+    pixels[top : bottom + 1, left : right + 1] = inside
+    return Light.of(pixels, landmarks).white.mean()
+
+  assert white(216) == pytest.approx(216 / 0.9)
+  assert white(20) == white(40)  # a dark throat says nothing
+
+
 def test_a_curve_goes_through_its_points_and_on_at_their_height():
   curve = Curve(np.array([(4.0, 1.0), (2.0, 3.0), (3.0, 1.5)]))
   np.testing.assert_allclose(curve(np.array([0, 2, 3, 4, 9])), [3, 3, 1.5, 1, 1], atol=1e-4)
