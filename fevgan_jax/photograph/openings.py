@@ -50,7 +50,7 @@ class Light(NamedTuple):
       return np.percentile((read(points[inside]) if inside.any() else skin).mean(-1), 80)
 
     whites = np.mean([bright(landmarks[list(outline)]) for outline in EYE_OUTLINES])
-    level = np.clip(whites * 1.1, 0.85 * brightest, max(1.35 * brightest, 110))
+    level = np.clip(whites * 1.1, 1.05 * brightest, max(1.35 * brightest, 110))
     across, parted = np.ptp(landmarks[LIPS], axis=0)
     if parted > PARTED * across:
       level = max(level, bright(landmarks[LIPS]) / TEETH)
