@@ -21,9 +21,9 @@ from PIL import Image
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, EYES, JAW, SHEETS
 from fevgan_jax.photograph import field
-from fevgan_jax.photograph.brow import Brow
 from fevgan_jax.photograph.eye import Eye
 from fevgan_jax.photograph.field import MARGIN
+from fevgan_jax.photograph.forehead import Forehead
 from fevgan_jax.photograph.motion import Motion, smoothstep
 from fevgan_jax.photograph.mouth import Mouth
 from fevgan_jax.photograph.openings import Curve, Light, Opening, over
@@ -32,7 +32,6 @@ from fevgan_jax.runtime import workers
 LARGEST = 1080  # pixels of a side of what is made
 VIEW = 14  # of the template about its 64, that 'face' shows
 SOFT = 3.0  # pixels of the template over which one sheet becomes the other beside eyes and mouth
-BROWS = slice(17, 22), slice(22, 27)  # landmarks
 NEAR = -5.0, -3.0  # pixels between the lids or lips, over which their own sheets count
 
 
@@ -159,8 +158,7 @@ class Mover:
     light = Light.of(shown.pixels, shown.landmarks)
     self._mouth = Mouth(placed, light)
     self._eye_line = Curve(placed[list(EYE_LINE)])
-    outlines = zip(BROWS, EYE_OUTLINES)
-    self._brows = [Brow(placed[hair], placed[list(lids[:4])]) for hair, lids in outlines]
+    self._forehead = Forehead(placed)
     self._at_mouth = Patch(shown, *self._mouth.box)
     self._eyes = []
     for outline in EYE_OUTLINES:
@@ -183,8 +181,7 @@ class Mover:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
     shifts = (self._on_field(moves[..., sheet, ::-1] * self._scale) for sheet in SHEETS)
     shifts = [self.proportions.own_shift(shift) for shift in shifts]
-    for brow in self._brows:
-      shifts[BROW] = brow.stiffen(shifts[BROW])
+    shifts[BROW] = self._forehead.stiffen(shifts[BROW])
     shading = self._fade(self.proportions.own_value(self._on_field(shading)))
     as_one = self._fade(self._as_one(*shifts[:EYES]))
     result = self._pixels.copy()

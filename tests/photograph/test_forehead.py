@@ -1,10 +1,11 @@
-"""The hair of a brow is moved, not stretched."""
+"""The hair of a brow is moved, not stretched, and a forehead does not ripple."""
 
 import numpy as np
 import pytest
 
+from fevgan_jax.faces import crop
 from fevgan_jax.photograph import field
-from fevgan_jax.photograph.brow import HAIR, Brow
+from fevgan_jax.photograph.forehead import HAIR, Brow, Forehead
 
 HAIR_AT, LID_AT = 13.0, 18.0  # of a level brow and a level lid
 
@@ -65,3 +66,14 @@ def test_skin_beside_and_far_above_a_brow_is_left_alone(brow):
   assert changed.any()
   assert at[:, 0].min() > 10 - 3 and at[:, 0].max() < 26 + 3
   assert at[:, 1].min() > HAIR_AT - HAIR[0] - 5 and at[:, 1].max() < LID_AT + 0.5
+
+
+def test_a_forehead_does_not_ripple():
+  forehead = Forehead(crop.TEMPLATE)
+  x, y = np.moveaxis(field.places(), -1, 0)
+  shift = np.stack([0 * x, -2 + np.cos(2 * np.pi * x / 8)], -1).astype(np.float32)
+  taut = forehead.stiffen(shift)
+  above = (y < crop.TEMPLATE[17:27, 1].min() - 8) & (x > 10) & (x < 54)
+  np.testing.assert_allclose(taut[above][:, 1], -2, atol=0.05)
+  below = y > crop.TEMPLATE[[37, 38, 43, 44], 1].max() + 1
+  np.testing.assert_array_equal(taut[below], shift[below])

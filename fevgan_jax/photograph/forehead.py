@@ -1,18 +1,44 @@
-"""The hair of a brow, which neither stretches nor shrinks: skin does so in its place.
+"""What skin does not do by itself: the hair of a brow neither stretches nor shrinks, and a forehead
+is too taut to ripple.
 
 Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the right and down.
 """
 
+import cv2
 import numpy as np
 
+from fevgan_jax.faces.truth import EYE_OUTLINES
 from fevgan_jax.photograph import field
 from fevgan_jax.photograph.motion import smoothstep
 from fevgan_jax.photograph.openings import Curve
 
+BROWS = slice(17, 22), slice(22, 27)  # landmarks
+TAUT = 4.0  # deviation over which a forehead moves as one
+BEGINS = 1.0, 5.0  # how far above the brows a forehead begins to
 HAIR = 1.6, 2.0  # how far it reaches above and below its landmarks
 MOST = 0.8  # of the way to the lid, that it takes
 ABOVE = 5.0  # over so much of the forehead above that, skin does
 BESIDE = 3.0  # beyond its ends
+
+
+class Forehead:
+  """What is above the eyes."""
+
+  def __init__(self, placed: np.ndarray):
+    """`placed`: landmarks [68, 2]."""
+    lids = (placed[list(outline[:4])] for outline in EYE_OUTLINES)
+    self._brows = [Brow(placed[brow], lid) for brow, lid in zip(BROWS, lids)]
+    at = field.places()
+    line = Curve(np.concatenate([placed[brow] for brow in BROWS]))
+    self._taut = smoothstep(*BEGINS, line(at[..., 0]) - at[..., 1])[..., None]
+
+  def stiffen(self, shift: np.ndarray) -> np.ndarray:
+    """The shift of the skin above the eyes, float32 [SIDE, SIDE, 2], as brows and forehead let
+    it."""
+    shift = shift + self._taut * (cv2.GaussianBlur(shift, (0, 0), TAUT) - shift)
+    for brow in self._brows:
+      shift = brow.stiffen(shift)
+    return shift
 
 
 class Brow:
