@@ -20,7 +20,7 @@ from PIL import Image
 
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import BROW, CHEEK, EYE_LINE, EYE_OUTLINES, EYES, JAW, SHEETS
-from fevgan_jax.photograph import field
+from fevgan_jax.photograph import field, glasses
 from fevgan_jax.photograph.eye import Eye
 from fevgan_jax.photograph.field import MARGIN
 from fevgan_jax.photograph.forehead import Forehead
@@ -159,6 +159,7 @@ class Mover:
     self._mouth = Mouth(placed, light)
     self._eye_line = Curve(placed[list(EYE_LINE)])
     self._forehead = Forehead(placed)
+    self._glasses = glasses.frame(shown.pixels, shown.landmarks)
     self._at_mouth = Patch(shown, *self._mouth.box)
     self._eyes = []
     for outline in EYE_OUTLINES:
@@ -183,12 +184,15 @@ class Mover:
     shifts = [self.proportions.own_shift(shift) for shift in shifts]
     shifts[BROW] = self._forehead.stiffen(shifts[BROW])
     shading = self._fade(self.proportions.own_value(self._on_field(shading)))
+    # Eyeballs, upper teeth and glasses go with the skull.
+    centers = np.stack([eye.center for eye, *_ in self._eyes])
+    skull = field.read(shifts[EYES], centers).mean(0)
+    if self._glasses is not None:
+      for sheet in (BROW, CHEEK):
+        shifts[sheet] = shifts[sheet] + self._glasses * (skull - shifts[sheet])
     as_one = self._fade(self._as_one(*shifts[:EYES]))
     result = self._pixels.copy()
     result[self._moving.at] = self._moved(self._moving, as_one, shading)
-    # Eyeballs and upper teeth go with the skull.
-    centers = np.stack([eye.center for eye, *_ in self._eyes])
-    skull = field.read(shifts[EYES], centers).mean(0)
     for eye, patch, ball in self._eyes:
       lids = shifts[BROW], shifts[CHEEK], shading
       behind = ball.shifted(patch.in_scene(skull)).under
