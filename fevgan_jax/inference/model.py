@@ -9,7 +9,7 @@ import numpy as np
 
 from fevgan_jax import models
 from fevgan_jax.faces import crop, detect
-from fevgan_jax.faces.labels import MAX_INTENSITY, parts
+from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY, parts
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.photograph import field, motion, mover
 from fevgan_jax.photograph.motion import Motion
@@ -117,15 +117,16 @@ class Model:
     shown = mover.scene(image, points, frame, largest)
     moves = mover.Mover(shown, side)
     face = moves.proportions.usual(crop.crop(image, points, side * field.DETAIL))
-    cases = itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))
+    cases = [*itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))]
     smiles = detect.smile(points) > detect.SMILING
     inputs = self._inputs(face, [*cases, *[('happiness', 1.0)] * smiles], 0)
     motions = self._motions(*inputs)
     if smiles:
       smile = motions.pop()
+      happy = [parts(name)[EXPRESSIONS.index('happiness')] for name, _ in cases]
       motions = [
-        moving.without_smile(smile, points, min(amount, 1))
-        for moving, amount in zip(motions, inputs[-1])
+        moving.without_smile(smile, points, min(amount, 1), min(stays, 1))
+        for moving, amount, stays in zip(motions, inputs[-1], happy)
       ]
     frames = frames or self.generator.clip_shape[0]
     turns = motion.sway(frames, seed) if sway else None

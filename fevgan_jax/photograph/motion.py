@@ -30,10 +30,12 @@ class Motion(NamedTuple):
     moves: [time, side, side, 4, 2], displacements of the sheets, `truth.SHEETS`, in pixels,
       downwards and to the right.
     shading: [time, side, side, 1], the logarithm of a factor.
+    closed: [time] in [0, 1], how far lips that a smile has parted have come together.
   """
 
   moves: np.ndarray
   shading: np.ndarray
+  closed: np.ndarray
 
   @classmethod
   def of(cls, extras: Mapping[str, np.ndarray]) -> 'Motion':
@@ -47,7 +49,7 @@ class Motion(NamedTuple):
       for of_frame, light, shown in zip(moves, shading, sheets)
     ]
     light, *moves = (np.stack(of_all) for of_all in zip(*fields))
-    return cls(np.stack(moves, -2), light)
+    return cls(np.stack(moves, -2), light, np.zeros(len(light), np.float32))
 
   def along(self, curve: Sequence[float], frames: int) -> 'Motion':
     """The same movement at another pace: how far it has come, from 0, the first frame, to 1, the
@@ -65,9 +67,12 @@ class Motion(NamedTuple):
 
   def mirrored(self) -> 'Motion':
     """Of the mirror image."""
-    return Motion(self.moves[:, :, ::-1] * np.array([1, -1], np.float32), self.shading[:, :, ::-1])
+    moves = self.moves[:, :, ::-1] * np.array([1, -1], np.float32)
+    return Motion(moves, self.shading[:, :, ::-1], self.closed)
 
-  def without_smile(self, smile: 'Motion', landmarks: np.ndarray, amount: float) -> 'Motion':
+  def without_smile(
+    self, smile: 'Motion', landmarks: np.ndarray, amount: float, stays: float
+  ) -> 'Motion':
     """From a face that smiles already: in the first CALM of the clip the smile goes, below the
     eyes.
 
@@ -75,6 +80,7 @@ class Motion(NamedTuple):
       smile: how this face would begin to smile.
       landmarks: [68, 2] of the photograph, in any pixels.
       amount: how much of the smile goes, from 0 to 1.
+      stays: what part of the expression that comes is a smile, whose lips need not close before.
     """
     side = self.moves.shape[1]
     scale = side / crop.SIDE
@@ -86,7 +92,8 @@ class Motion(NamedTuple):
     gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
     below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
     part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
-    return Motion((self.moves - part * smile.moves[-1]).astype(np.float32), self.shading)
+    moves = (self.moves - part * smile.moves[-1]).astype(np.float32)
+    return Motion(moves, self.shading, (gone * (1 - stays)).astype(np.float32))
 
 
 def sway(frames: int, seed: int) -> np.ndarray:

@@ -7,12 +7,15 @@ Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the rig
 import numpy as np
 
 from fevgan_jax.faces.truth import LIP_LINE
+from fevgan_jax.photograph import field
 from fevgan_jax.photograph.motion import smoothstep
 from fevgan_jax.photograph.openings import Curve, Light, Opening, over
 
 SHARP = 0.35  # pixels over which an edge is smooth
 CHIN = [8, 57]
 PARTED = 1.0  # pixels between the lips, from which on a photograph shows the inside of the mouth
+RISES = 0.7  # share of the way between parted lips that the lower one goes
+UPPER_LIP, LOWER_LIP = 6.0, 12.0  # how far above and below lips the skin goes along
 MILLIMETER = 0.27  # pixels
 # Millimeters: how wide teeth look from the front, from the middle on; they get narrower on the way
 # around the arch. How far the upper ones reach below the line between closed lips, and the lower
@@ -48,6 +51,20 @@ class Mouth(Opening):
     self._rim_below = (edges[1][2] - middle[2])[1]
     self.center, self.chin = middle.mean(0), placed[CHIN].mean(0)
     super().__init__(*edges, rim=0, sharp=SHARP, box=self.center + [[-13, -8], [13, 16]])
+    x, y = np.moveaxis(field.places(), -1, 0)
+    lips = self.upper(x), self.lower(x)
+    gap = np.maximum(lips[1] - lips[0], 0)
+    falls = smoothstep(-UPPER_LIP, 0, y - lips[0]) * gap * (RISES - 1)
+    rises = smoothstep(LOWER_LIP, 0, y - lips[1]) * gap * RISES
+    self._closing = [np.stack([0 * x, shift], -1) for shift in (falls, rises)]
+
+  def close(
+    self, above: np.ndarray, below: np.ndarray, closed: float
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The shifts of the skin above and below, [SIDE, SIDE, 2], when parted lips come together so
+    far, from 0 to 1."""
+    upper, lower = (np.float32(closed) * shift for shift in self._closing)
+    return above + upper, below + lower
 
   def height(self, points: np.ndarray) -> np.ndarray:
     """[..., 2] -> [...]: how far they lie above the line between the lips."""

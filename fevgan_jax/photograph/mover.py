@@ -178,11 +178,14 @@ class Mover:
     with concurrent.futures.ThreadPoolExecutor(workers.available_cores()) as pool:
       return np.stack([*pool.map(self._frame, *motion, turns)])
 
-  def _frame(self, moves: np.ndarray, shading: np.ndarray, turn: np.ndarray) -> np.ndarray:
+  def _frame(
+    self, moves: np.ndarray, shading: np.ndarray, closed: np.ndarray, turn: np.ndarray
+  ) -> np.ndarray:
     # A displacement is (down, right) in pixels of the crop; a shift is (x, y) in the template.
     shifts = (self._on_field(moves[..., sheet, ::-1] * self._scale) for sheet in SHEETS)
     shifts = [self.proportions.own_shift(shift) for shift in shifts]
     shifts[BROW] = self._forehead.stiffen(shifts[BROW])
+    shifts[CHEEK], shifts[JAW] = self._mouth.close(shifts[CHEEK], shifts[JAW], closed)
     shading = self._fade(self.proportions.own_value(self._on_field(shading)))
     # Eyeballs, upper teeth and glasses go with the skull.
     centers = np.stack([eye.center for eye, *_ in self._eyes])

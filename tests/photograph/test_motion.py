@@ -9,7 +9,8 @@ from fevgan_jax.photograph.motion import Motion, go_on, sway
 
 
 def still(frames: int = 1) -> Motion:
-  return Motion(np.zeros((frames, 64, 64, 4, 2), np.float32), np.zeros((frames, 64, 64, 1)))
+  moves = np.zeros((frames, 64, 64, 4, 2), np.float32)
+  return Motion(moves, np.zeros((frames, 64, 64, 1)), np.zeros(frames))
 
 
 def test_a_sheet_is_read_where_it_is_seen():
@@ -39,10 +40,13 @@ def test_a_field_goes_on_where_it_is_not_seen():
 
 def test_another_pace_is_read_between_the_frames():
   moving = Motion(
-    np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1), np.zeros((3, 1, 1, 1), np.float32)
+    np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1, 1),
+    np.zeros((3, 1, 1, 1), np.float32),
+    np.linspace(0, 1, 3),
   )
   there_and_back = moving.along((0, 1, 0), 5)
   np.testing.assert_allclose(there_and_back.moves.ravel(), [0, 1, 2, 1, 0])
+  np.testing.assert_allclose(there_and_back.closed, [0, 0.5, 1, 0.5, 0])
   np.testing.assert_allclose(moving.along((0, 0.25), 2).moves.ravel(), [0, 0.5])
 
 
@@ -70,14 +74,17 @@ def test_a_smile_goes_before_another_expression_comes():
   # A smile takes what is beside the middle of the face up by six pixels.
   beside = np.abs(np.arange(64) - 32) > 4
   smile.moves[-1, :, beside, :, 0] = 6.0
-  calm = still(32).without_smile(smile, points, 1.0)
+  calm = still(32).without_smile(smile, points, 1.0, 0.0)
   assert not calm.moves[0].any() and not calm.moves[:, :24].any()
   corner = calm.moves[:, 42, 20, 1, 0]
   assert (np.diff(corner) <= 0).all() and np.ptp(corner[13:]) == 0
   # The corners go down by what they are higher than those of a neutral face.
   neutral = np.mean(crop.TEMPLATE[[51, 57], 1]) - np.mean(crop.TEMPLATE[[48, 54], 1])
   assert corner[-1] == pytest.approx(-(detect.smile(points) - neutral), rel=0.02)
-  half = still(32).without_smile(smile, points, 0.5)
+  half = still(32).without_smile(smile, points, 0.5, 0.0)
   np.testing.assert_allclose(half.moves, calm.moves / 2)
+  # Parted lips close meanwhile, but not before another smile.
+  assert calm.closed[0] == 0 and calm.closed[-1] == pytest.approx(-corner[-1] / 6, rel=0.02)
+  assert not still(32).without_smile(smile, points, 1.0, 1.0).closed.any()
   # It is not the smile's opposite where a face does not smile.
-  assert not still(32).without_smile(smile, crop.TEMPLATE, 1.0).moves.any()
+  assert not still(32).without_smile(smile, crop.TEMPLATE, 1.0, 0.0).moves.any()

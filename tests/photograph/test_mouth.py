@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fevgan_jax.faces import crop
+from fevgan_jax.photograph import field
 from fevgan_jax.photograph.mouth import Mouth
 
 BROWN = (90, 60, 40)
@@ -49,6 +50,25 @@ def test_lower_teeth_are_behind_the_lower_lip_of_a_smile(light):
   below = column[:, 0, 1] - rim
   assert not seen[below < 0].any()
   assert seen[(below > 1) & (below < 2.5)].all()
+
+
+def test_parted_lips_come_together(light):
+  placed = crop.TEMPLATE.copy()
+  placed[[61, 62, 63]] -= (0, 1)
+  placed[[65, 66, 67]] += (0, 3)
+  mouth = Mouth(placed, light)
+  zero = np.zeros((field.SIDE, field.SIDE, 2), np.float32)
+  above, below = mouth.close(zero, zero, 1.0)
+  (x, top), bottom = placed[62], placed[66, 1]
+  column = np.stack([np.full(400, x), np.linspace(top - 3, bottom + 3, 400)], -1)
+  # Seven tenths of the way are the lower lip's.
+  meet = top + 0.3 * (bottom - top)
+  for shift, lip in ((above, top), (below, bottom)):
+    source = column[:, 1] + field.read(shift, column)[:, 1]
+    assert np.interp(lip, source, column[:, 1]) == pytest.approx(meet, abs=0.2)
+  assert 0 < field.read(below, placed[[8]])[0, 1] < 1  # the chin goes along a little
+  assert not field.read(above, placed[[33]]).any()  # the nose does not
+  assert not mouth.close(zero, zero, 0.0)[0].any()
 
 
 def test_upper_teeth_stay_and_lower_ones_go_with_the_jaw(light):

@@ -29,7 +29,7 @@ def motion(side: int = 64, displacement=0.0, shading: float = 0.0, **sheets: tup
   moves = np.zeros((1, side, side, 4, 2), np.float32)
   for number, name in enumerate(('brow', 'cheek', 'jaw', 'eyes')):
     moves[..., number, :] = sheets.get(name, displacement)
-  return Motion(moves, np.full((1, side, side, 1), shading, np.float32))
+  return Motion(moves, np.full((1, side, side, 1), shading, np.float32), np.zeros(1))
 
 
 def at_mouth(shown: mover.Scene, down: float) -> tuple[int, int]:
@@ -145,7 +145,8 @@ def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
   order += [*range(54, 47, -1), *range(59, 54, -1), 64, 63, 62, 61, 60, 67, 66, 65]
   rng = np.random.default_rng(0)
   noise = go_on(rng.normal(size=(64, 64, 9)), np.ones((64, 64)))
-  moving = Motion(8 * noise[None, ..., :8].reshape(1, 64, 64, 4, 2), noise[None, ..., 8:])
+  moves = 8 * noise[None, ..., :8].reshape(1, 64, 64, 4, 2)
+  moving = Motion(moves, noise[None, ..., 8:], np.zeros(1))
   one = animated(mover.scene(image, points, 'whole'), moving)
   mirror = mover.scene(image[:, ::-1].copy(), flipped[order], 'whole')
   other = animated(mirror, moving.mirrored())[:, :, ::-1]
