@@ -67,7 +67,7 @@ def test_parted_lips_come_together(light):
     source = column[:, 1] + field.read(shift, column)[:, 1]
     assert np.interp(lip, source, column[:, 1]) == pytest.approx(meet, abs=0.2)
   assert 0 < field.read(below, placed[[8]])[0, 1] < 1  # the chin goes along a little
-  assert not field.read(above, placed[[33]]).any()  # the nose does not
+  assert -0.2 < field.read(above, placed[[33]])[0, 1] < 0.05  # the nose hardly does
   assert not mouth.close(zero, zero, 0.0)[0].any()
 
 
