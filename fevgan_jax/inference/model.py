@@ -118,7 +118,7 @@ class Model:
     moves = mover.Mover(shown, side)
     face = moves.proportions.usual(crop.crop(image, points, side * field.DETAIL))
     cases = [*itertools.product(np.atleast_1d(expression), np.atleast_1d(intensity))]
-    smiles = detect.smile(points) > detect.SMILING
+    smiles = detect.smiles(points)
     inputs = self._inputs(face, [*cases, *[('happiness', 1.0)] * smiles], 0)
     motions = self._motions(*inputs)
     if smiles:

@@ -86,10 +86,16 @@ class Motion(NamedTuple):
     scale = side / crop.SIDE
     columns, rows = (crop.TEMPLATE * scale).astype(int).T
     # Points go where displacements come from. The corners belong to both sheets.
-    raises = detect.raised(-smile.moves[-1, rows, columns][:, [CHEEK, JAW], 0].mean(1))
-    is_raised = scale * (detect.smile(landmarks) - detect.raised(crop.TEMPLATE[:, 1]))
-    share = amount * np.clip(is_raised / raises, 0, 1) if raises > 0 else 0.0
-    gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
+    down, right = -smile.moves[-1, rows, columns][:, [CHEEK, JAW]].mean(1).T
+    neutral = detect.raised(crop.TEMPLATE[:, 1]), detect.width(crop.TEMPLATE)
+    is_raised, is_wider = detect.smile(landmarks) - neutral[0], detect.width(landmarks) - neutral[1]
+    would = detect.raised(down), right[54] - right[48]
+    shares = [scale * x / most for x, most in zip((is_raised, is_wider), would) if most > 0]
+    gone = (
+      amount
+      * np.clip(max(shares, default=0), 0, 1)
+      * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
+    )
     below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
     part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
     moves = (self.moves - part * smile.moves[-1]).astype(np.float32)

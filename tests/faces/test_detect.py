@@ -101,6 +101,23 @@ def test_a_mouth_that_is_not_neutral_is_noticed(label, mouth):
     assert re.fullmatch(mouth, detect.mouth(detect.landmarks(image)))
 
 
+def test_a_smile_that_shows_teeth_is_known_by_its_width():
+  def mouth(raised: float, parted: float, width: float) -> np.ndarray:
+    points = crop.TEMPLATE.copy()
+    points[[48, 54], 1] = points[[51, 57], 1].mean() - raised
+    points[[61, 62, 63], 1], points[[65, 66, 67], 1] = 43 - parted / 2, 43 + parted / 2
+    points[[48, 54], 0] = 32 - width / 2, 32 + width / 2
+    return points
+
+  assert not detect.smiles(crop.TEMPLATE)
+  assert detect.smiles(mouth(2.0, 0.0, 14.0))
+  assert detect.smiles(mouth(1.4, 3.0, 17.0))
+  assert not detect.smiles(mouth(1.4, 3.0, 14.0))  # speaks
+  assert not detect.smiles(mouth(1.4, 0.5, 17.0))  # a wide mouth
+  # In a photograph four times as large, too.
+  assert detect.smiles(4 * mouth(1.4, 3.0, 17.0) + 100)
+
+
 def test_landmarks_of_rendered_test_people():
   """Against the mesh's own, whose jaw is another: the 51 inner points, in outer eye distances."""
   errors = []

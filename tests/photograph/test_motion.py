@@ -86,5 +86,13 @@ def test_a_smile_goes_before_another_expression_comes():
   # Parted lips close meanwhile, but not before another smile.
   assert calm.closed[0] == 0 and calm.closed[-1] == pytest.approx(-corner[-1] / 6, rel=0.02)
   assert not still(32).without_smile(smile, points, 1.0, 1.0).closed.any()
+  # A smile may be known by its width: its corners go apart by two pixels each, and this face's are
+  # wider than the template's by what is two thirds of that.
+  smile.moves[-1, :, beside, :, 0] = 0
+  smile.moves[-1, :, :32, :, 1], smile.moves[-1, :, 32:, :, 1] = 2.0, -2.0
+  wider = crop.TEMPLATE.copy()
+  wider[[48, 54], 0] += -4 / 3, 4 / 3
+  gone = still(32).without_smile(smile, wider, 1.0, 0.0)
+  assert gone.closed[-1] == pytest.approx(2 / 3, rel=1e-3)
   # It is not the smile's opposite where a face does not smile.
   assert not still(32).without_smile(smile, crop.TEMPLATE, 1.0, 0.0).moves.any()
