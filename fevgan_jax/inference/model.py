@@ -142,16 +142,13 @@ class Model:
     """How a face moves: the mean of what is said of it and of its mirror image. Expressions are
     even, and what is uneven about a movement is mostly made up."""
 
-    def said(images: np.ndarray) -> list[Motion]:
+    def said(images: np.ndarray) -> dict[str, np.ndarray]:
       extras = self.generator.generate_all(images, labels, key, intensity=intensities).extras
-      extras = jax.device_get({name: extras[name] for name in motion.READ})
-      clips = [{name: of_clip[i] for name, of_clip in extras.items()} for i in range(len(images))]
-      return [Motion.of(clip) for clip in clips]
+      return jax.device_get({name: extras[name] for name in motion.READ})
 
-    return [
-      Motion(*((a + b) / 2 for a, b in zip(one, other.mirrored())))
-      for one, other in zip(said(images), said(images[:, :, ::-1]))
-    ]
+    one, other = said(images), motion.mirrored(said(images[:, :, ::-1]))
+    mean = {name: (one[name] + other[name]) / 2 for name in one}
+    return [Motion.of({name: x[i] for name, x in mean.items()}) for i in range(len(images))]
 
   def _check_moves_pixels(self) -> None:
     system = self.generator.config.system

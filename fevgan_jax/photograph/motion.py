@@ -65,11 +65,6 @@ class Motion(NamedTuple):
 
     return Motion(*map(between, self))
 
-  def mirrored(self) -> 'Motion':
-    """Of the mirror image."""
-    moves = self.moves[:, :, ::-1] * np.array([1, -1], np.float32)
-    return Motion(moves, self.shading[:, :, ::-1], self.closed)
-
   def without_smile(
     self, smile: 'Motion', landmarks: np.ndarray, amount: float, stays: float
   ) -> 'Motion':
@@ -100,6 +95,12 @@ class Motion(NamedTuple):
     part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
     moves = (self.moves - part * smile.moves[-1]).astype(np.float32)
     return Motion(moves, self.shading, (gone * (1 - stays)).astype(np.float32))
+
+
+def mirrored(extras: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """What is said of clips of the mirror image, [clips, time, side, side, ...], of the image."""
+  extras = {name: x[:, :, :, ::-1] for name, x in extras.items()}
+  return {**extras, 'moves': extras['moves'] * np.array([1, -1], np.float32)}
 
 
 def sway(frames: int, seed: int) -> np.ndarray:

@@ -26,6 +26,7 @@ PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 VIDEOS = ('.3gp', '.avi', '.flv', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm', '.wmv')
 
 LAST_FRAME = 800  # milliseconds that a page's clip rests on its apex
+PALETTE_FRAMES = 6  # of a GIF, that its palette is made for
 CELL = 128  # pixels a side of a frame on a page: smaller ones are enlarged by a whole factor
 MOVIE_SIDE = 256  # smaller movies are enlarged: players show 64 pixels as a stamp
 # What files say of clips that a generator made; the last word is IPTC's for a source of this kind.
@@ -166,7 +167,8 @@ def write_gif(
   """
   _check(clip, rank=4)
   clip = _enlarge(clip)
-  palette = Image.fromarray(rearrange(clip, 't h w c -> (t h) w c')).quantize(
+  some = clip[np.linspace(0, len(clip) - 1, PALETTE_FRAMES).round().astype(int)]
+  palette = Image.fromarray(rearrange(some, 't h w c -> (t h) w c')).quantize(
     256, Image.Quantize.MEDIANCUT
   )
   frames = [

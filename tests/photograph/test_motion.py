@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 
 from fevgan_jax.faces import crop, detect
-from fevgan_jax.photograph.motion import Motion, go_on, sway
+from fevgan_jax.photograph.motion import Motion, go_on, mirrored, sway
 
 
 def still(frames: int = 1) -> Motion:
@@ -54,9 +54,9 @@ def test_a_mirrored_movement_goes_the_other_way():
   moving = still()
   moving.moves[0, 5, 10, 1] = 2.0, 3.0
   moving.shading[0, 5, 10] = 4.0
-  other = moving.mirrored()
-  np.testing.assert_array_equal(other.moves[0, 5, 53, 1], [2, -3])
-  assert other.shading[0, 5, 53] == 4 and np.abs(other.moves).sum() == 5
+  other = mirrored({'moves': moving.moves[None], 'shading': moving.shading[None]})
+  np.testing.assert_array_equal(other['moves'][0, 0, 5, 53, 1], [2, -3])
+  assert other['shading'][0, 0, 5, 53] == 4 and np.abs(other['moves']).sum() == 5
 
 
 def test_a_head_drifts_smoothly_from_where_it_is():

@@ -6,7 +6,7 @@ import skimage.data
 
 from fevgan_jax.faces import detect
 from fevgan_jax.photograph import mover
-from fevgan_jax.photograph.motion import Motion, go_on
+from fevgan_jax.photograph.motion import Motion, go_on, mirrored
 
 
 @pytest.fixture(scope='module')
@@ -149,7 +149,8 @@ def test_a_mirrored_motion_is_that_of_the_mirror_image(astronaut):
   moving = Motion(moves, noise[None, ..., 8:], np.zeros(1))
   one = animated(mover.scene(image, points, 'whole'), moving)
   mirror = mover.scene(image[:, ::-1].copy(), flipped[order], 'whole')
-  other = animated(mirror, moving.mirrored())[:, :, ::-1]
+  said = mirrored({'moves': moving.moves[None], 'shading': moving.shading[None]})
+  other = animated(mirror, Motion(*(x[0] for x in said.values()), moving.closed))[:, :, ::-1]
   assert np.abs(one.astype(int) - other).mean() < 1
   assert np.abs(one.astype(int) - image).mean() > 3
 
