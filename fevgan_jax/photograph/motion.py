@@ -17,6 +17,7 @@ from fevgan_jax.faces.truth import CHEEK, JAW, SHEETS
 # counts FARTHER times as much as the one before.
 REACH = (0.5, 1.5, 4.0, 12.0)
 FARTHER = 0.01
+SURE = 4  # power of what is seen by which it counts: what is half seen hardly says anything
 DRIFT = 0.035, 0.025  # radians to the side, and up or down
 CALM = 0.4  # of a clip, in which a smile that a photograph has goes
 BELOW_EYES = 24, 30  # pixels of the template, from which on it does
@@ -120,7 +121,7 @@ def go_on(field: np.ndarray, seen: np.ndarray) -> np.ndarray:
   """A smooth field, [side, side, channels], as it goes on where it is not seen: the mean of what is
   seen about a place, the nearest first (normalized convolution: Knutsson and Westin, 1993). `seen`:
   [side, side] in [0, 1]."""
-  seen = seen[..., None]
+  seen = seen[..., None] ** SURE
   values = np.concatenate([field * seen, seen + 1e-9], -1).astype(np.float32)
   result = sum(
     FARTHER**step * cv2.GaussianBlur(values, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE)
