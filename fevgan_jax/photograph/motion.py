@@ -20,7 +20,9 @@ FARTHER = 0.01
 SURE = 4  # power of what is seen by which it counts: what is half seen hardly says anything
 DRIFT = 0.035, 0.025  # radians to the side, and up or down
 CALM = 0.4  # of a clip, in which a smile that a photograph has goes
+BROADEST = 1.4  # times a usual smile, at most, that goes
 BELOW_EYES = 24, 30  # pixels of the template, from which on it does
+NOSE_ENDS, NOSE_SIDES = (42.0, 32.0), (12.0, 5.0)  # pixels of it where the nose does not go along
 READ = 'moves', 'shading', 'sheets'  # of what a generator says of a clip
 
 
@@ -81,21 +83,26 @@ class Motion(NamedTuple):
     side = self.moves.shape[1]
     scale = side / crop.SIDE
     columns, rows = (crop.TEMPLATE * scale).astype(int).T
-    # Points go where displacements come from. The corners belong to both sheets.
-    down, right = -smile.moves[-1, rows, columns][:, [CHEEK, JAW]].mean(1).T
-    neutral = detect.raised(crop.TEMPLATE[:, 1]), detect.width(crop.TEMPLATE)
-    is_raised, is_wider = detect.smile(landmarks) - neutral[0], detect.width(landmarks) - neutral[1]
-    would = detect.raised(down), right[54] - right[48]
-    shares = [scale * x / most for x, most in zip((is_raised, is_wider), would) if most > 0]
-    gone = (
-      amount
-      * np.clip(max(shares, default=0), 0, 1)
-      * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
-    )
-    below = smoothstep(*BELOW_EYES, np.linspace(0, crop.SIDE, side))
-    part = gone.reshape(-1, 1, 1, 1, 1) * below.reshape(-1, 1, 1, 1)
+    # Points go where displacements come from, here in pixels of the template.
+    goes = -smile.moves[-1, rows, columns] / scale  # [68, 4, 2]
+    down, right = goes[:, [CHEEK, JAW]].mean(1).T  # corners belong to both sheets
+    is_raised = detect.smile(landmarks) - detect.raised(crop.TEMPLATE[:, 1])
+    is_wider = detect.width(landmarks) - detect.width(crop.TEMPLATE)
+    usual = detect.raised(down), right[54] - right[48]
+    shares = [more / most for more, most in zip((is_raised, is_wider), usual) if most > 0]
+    share = amount * np.clip(max(shares, default=0), 0, BROADEST)
+    gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
+    line = np.linspace(0, crop.SIDE, side)
+    sides = smoothstep(*NOSE_SIDES, abs(line - crop.SIDE / 2))
+    nose = smoothstep(*NOSE_ENDS, line)[:, None] * sides
+    where = smoothstep(*BELOW_EYES, line)[:, None] * (1 - nose)
+    part = gone.reshape(-1, 1, 1, 1, 1) * where[..., None, None]
     moves = (self.moves - part * smile.moves[-1]).astype(np.float32)
-    return Motion(moves, self.shading, (gone * (1 - stays)).astype(np.float32))
+    # With a usual smile goes what it parts lips by; lips that are parted farther close.
+    parted, parts = detect.parted(landmarks), goes[66, JAW, 0] - goes[62, CHEEK, 0]
+    left = np.clip(1 - share * parts / parted, 0, 1) if parted > 0 else 0.0
+    closed = np.minimum(gone, 1) * (1 - stays) * left
+    return Motion(moves, self.shading, closed.astype(np.float32))
 
 
 def mirrored(extras: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
