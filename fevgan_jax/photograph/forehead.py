@@ -13,12 +13,11 @@ from fevgan_jax.photograph.motion import smoothstep
 from fevgan_jax.photograph.openings import Curve
 
 BROWS = slice(17, 22), slice(22, 27)  # landmarks
-TAUT = 4.0  # deviation over which a forehead moves as one
-BEGINS = 1.0, 5.0  # how far above the brows a forehead begins to
-HAIR = 1.6, 2.0  # how far it reaches above and below its landmarks
-MOST = 0.8  # of the way to the lid, that it takes
-ABOVE = 5.0  # over so much of the forehead above that, skin does
-BESIDE = 3.0  # beyond its ends
+TAUT = 4.0  # deviation over which what moves a forehead is spread
+BEGINS = 1.0, 5.0  # how far above the brows that begins
+HAIR = 1.6, 2.0  # how far hair reaches above and below the landmarks of a brow
+MOST = 0.8  # of the way from there to the lid, that it takes
+ABOVE, BESIDE = 5.0, 3.0  # how far skin above it and beyond its ends yields
 
 
 class Forehead:

@@ -85,12 +85,7 @@ class Motion(NamedTuple):
     columns, rows = (crop.TEMPLATE * scale).astype(int).T
     # Points go where displacements come from, here in pixels of the template.
     goes = -smile.moves[-1, rows, columns] / scale  # [68, 4, 2]
-    down, right = goes[:, [CHEEK, JAW]].mean(1).T  # corners belong to both sheets
-    is_raised = detect.smile(landmarks) - detect.raised(crop.TEMPLATE[:, 1])
-    is_wider = detect.width(landmarks) - detect.width(crop.TEMPLATE)
-    usual = detect.raised(down), right[54] - right[48]
-    shares = [more / most for more, most in zip((is_raised, is_wider), usual) if most > 0]
-    share = amount * np.clip(max(shares, default=0), 0, BROADEST)
+    share = amount * breadth(landmarks, goes[:, [CHEEK, JAW]].mean(1))  # corners belong to both
     gone = share * smoothstep(0, CALM, np.linspace(0, 1, len(self.moves)))
     line = np.linspace(0, crop.SIDE, side)
     sides = smoothstep(*NOSE_SIDES, abs(line - crop.SIDE / 2))
@@ -103,6 +98,22 @@ class Motion(NamedTuple):
     left = np.clip(1 - share * parts / parted, 0, 1) if parted > 0 else 0.0
     closed = np.minimum(gone, 1) * (1 - stays) * left
     return Motion(moves, self.shading, closed.astype(np.float32))
+
+
+def breadth(landmarks: np.ndarray, goes: np.ndarray) -> float:
+  """How broadly a face smiles: 0 of a neutral one, 1 of a usual smile, and BROADEST at most.
+
+  Args:
+    landmarks: [68, 2] of the photograph, in any pixels.
+    goes: [68, 2], how far a usual smile would take them, downwards and to the right, in pixels of
+      the template.
+  """
+  down, right = goes.T
+  is_raised = detect.smile(landmarks) - detect.raised(crop.TEMPLATE[:, 1])
+  is_wider = detect.width(landmarks) - detect.width(crop.TEMPLATE)
+  usual = detect.raised(down), right[54] - right[48]
+  shares = [more / most for more, most in zip((is_raised, is_wider), usual) if most > 0]
+  return float(np.clip(max(shares, default=0), 0, BROADEST))
 
 
 def mirrored(extras: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the rig
 
 import numpy as np
 
+from fevgan_jax.faces import detect
 from fevgan_jax.faces.truth import LIP_LINE
 from fevgan_jax.photograph import field
 from fevgan_jax.photograph.motion import smoothstep
@@ -42,8 +43,7 @@ class Mouth(Opening):
     """`placed`: landmarks [68, 2]."""
     self._light = light
     line = np.array([placed[list(pair)] for pair in LIP_LINE])  # [5, upper and lower, 2]
-    gap = np.maximum(line[1:4, 1, 1] - line[1:4, 0, 1], 0).mean()
-    self._parted = gap > PARTED
+    self._parted = detect.parted(placed) > PARTED
     middle = line.mean(1)
     edges = (line[:, 0], line[:, 1]) if self._parted else (middle, middle)
     self._line = Curve(middle)

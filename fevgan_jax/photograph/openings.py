@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from fevgan_jax.faces import crop
+from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.truth import EYE_OUTLINES
 
 NOSE = slice(27, 36)
 LIPS = [61, 62, 63, 65, 66, 67]  # the middle of their inner outline
-PARTED = 0.25  # height over width of what they leave open, from which on teeth are seen
 TEETH = 0.9  # how light teeth are, as a share of white
 FINE = 200  # points of a curve
 WARMTH = 0.3  # share of the skin's tint that is the light's
@@ -51,8 +50,7 @@ class Light(NamedTuple):
 
     whites = np.mean([bright(landmarks[list(outline)]) for outline in EYE_OUTLINES])
     level = np.clip(whites * 1.1, 1.05 * brightest, max(1.35 * brightest, 110))
-    across, parted = np.ptp(landmarks[LIPS], axis=0)
-    if parted > PARTED * across:
+    if detect.parted(landmarks) > detect.OPEN:
       level = max(level, bright(landmarks[LIPS]) / TEETH)
     tint = skin.mean(0) / skin.mean()
     chroma = np.clip((tint.max() - tint.min()) / 0.15, 0, 1)
