@@ -2,14 +2,16 @@
 
     pip install torch && python tests/training/race_pytorch.py --width 32 --batch 4
 
-Three programs do the same work on the same random clips, FEV-GAN with VGG-Face of random weights:
-ours; the same with XLA's own convolutions in place of conv.py ("stock"); and PyTorch, eager. Prints
-one JSON line: medians in seconds, the ratio of ours to PyTorch's, and the peak memory of each
-process after its first calls. No test: pytest does not collect it.
+Four programs do the same work on the same random clips, FEV-GAN with VGG-Face of random weights:
+ours; the same with XLA's own convolutions in place of conv.py ("stock"); PyTorch, eager; and its
+networks under torch.compile ("compiled"). Prints one JSON line: medians and quartiles in seconds,
+the ratios of ours to PyTorch's, and the peak memory of each process after its first calls. It does
+not start beside other work. No test: pytest does not collect it.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -17,7 +19,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[2]
-SIDES = ('ours', 'stock', 'pytorch')
+SIDES = ('ours', 'stock', 'pytorch', 'compiled')
+BUSY = 0.3  # load of the last minute, beside which times say nothing
 
 
 def jax_calls(width: int, batch: int, stock: bool) -> dict:
@@ -45,7 +48,7 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
   return {'step': benchmark.step_call(system, frozen, state, clips)} | generators
 
 
-def pytorch_calls(width: int, batch: int) -> dict:
+def pytorch_calls(width: int, batch: int, compiled: bool) -> dict:
   """The same in PyTorch."""
   import torch
   from torch import nn
@@ -104,6 +107,8 @@ def pytorch_calls(width: int, batch: int) -> dict:
 
   identity, generator, critic = VGGFace(), Generator(), Discriminator()
   adams = [torch.optim.Adam(n.parameters(), 2e-5, (0.5, 0.999)) for n in (generator, critic)]
+  if compiled:
+    identity, generator, critic = map(torch.compile, (identity, generator, critic))
   pixels = torch.randint(0, 256, (batch, 3, 32, 64, 64), dtype=torch.uint8)
   label = functional.one_hot(torch.arange(batch) % 6, 6).float()
   entropy = functional.binary_cross_entropy_with_logits
@@ -145,8 +150,8 @@ def serve(side: str, width: int, batch: int) -> None:
   sys.path.insert(0, str(ROOT))
   from fevgan_jax.runtime import memory
 
-  if side == 'pytorch':
-    calls = pytorch_calls(width, batch)
+  if side in ('pytorch', 'compiled'):
+    calls = pytorch_calls(width, batch, side == 'compiled')
   else:
     calls = jax_calls(width, batch, side == 'stock')
   warm_up = time.perf_counter()
@@ -164,7 +169,7 @@ def serve(side: str, width: int, batch: int) -> None:
 
 
 def race(sides: list[str], width: int, batch: int, rounds: int) -> dict:
-  """Medians by side."""
+  """Medians and quartiles by side."""
   result = {'width': width, 'batch': batch, 'rounds': rounds}
   names = ['step', *(f'generator of {n}' for n in sorted({1, batch}))]
   runners = {}
@@ -181,10 +186,15 @@ def race(sides: list[str], width: int, batch: int, rounds: int) -> dict:
         runner.stdin.write(name + '\n')
         runner.stdin.flush()
         times[side].append(float(runner.stdout.readline()))
-    medians = {side: statistics.median(values) for side, values in times.items()}
-    result[name] = {side: round(value, 4) for side, value in medians.items()}
-    if 'pytorch' in sides:
-      result[name]['ours / pytorch'] = round(medians['ours'] / medians['pytorch'], 2)
+    quartiles = {side: statistics.quantiles(values) for side, values in times.items()}
+    result[name] = {}
+    for side, (low, median, high) in quartiles.items():
+      result[name][side] = {
+        'median': round(median, 4),
+        'quartiles': [round(low, 4), round(high, 4)],
+      }
+      if 'ours' in sides and side in ('pytorch', 'compiled'):
+        result[name][f'ours / {side}'] = round(quartiles['ours'][1] / median, 2)
   for side, runner in runners.items():
     runner.stdin.close()
     result[f'{side}, peak memory'] = int(runner.stdout.readline())
@@ -196,17 +206,19 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--width', type=int, default=32)
   parser.add_argument('--batch', type=int, default=4)
-  parser.add_argument('--rounds', type=int, default=7)
+  parser.add_argument('--rounds', type=int, default=11)
   parser.add_argument('--sides', nargs='+', choices=SIDES, default=['ours', 'pytorch'])
   parser.add_argument('--serve', choices=SIDES, help=argparse.SUPPRESS)
   arguments = parser.parse_args()
   if arguments.serve:
     serve(arguments.serve, arguments.width, arguments.batch)
-  else:
-    print(
-      json.dumps(race(arguments.sides, arguments.width, arguments.batch, arguments.rounds)),
-      flush=True,
-    )
+    return
+  if arguments.rounds < 2:
+    parser.error(f'--rounds: {arguments.rounds}, expected 2 at least')
+  if (load := os.getloadavg()[0]) > BUSY:
+    parser.error(f'the machine is busy: a load of {load:.2f}, expected {BUSY} at most; wait for it')
+  result = race(arguments.sides, arguments.width, arguments.batch, arguments.rounds)
+  print(json.dumps(result), flush=True)
 
 
 if __name__ == '__main__':
