@@ -17,7 +17,7 @@ from fevgan_jax.faces.truth import CHEEK, JAW, SHEETS
 # counts FARTHER times as much as the one before.
 REACH = (0.5, 1.5, 4.0, 12.0)
 FARTHER = 0.01
-SURE = 4  # power of what is seen by which it counts: what is half seen hardly says anything
+SURE = 2  # power of what is seen by which it counts: what is hardly seen says hardly anything
 DRIFT = 0.035, 0.025  # radians to the side, and up or down
 CALM = 0.4  # of a clip, in which a smile that a photograph has goes
 BROADEST = 1.4  # times a usual smile, at most, that goes
