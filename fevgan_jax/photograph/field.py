@@ -4,6 +4,8 @@ the face, and how they fit its own proportions.
 Points are (x, y), to the right and down, and so are shifts.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import scipy.sparse
@@ -52,6 +54,31 @@ def read(field: np.ndarray, points: np.ndarray) -> np.ndarray:
   at = np.moveaxis(points[..., ::-1] + (MARGIN - 0.5), -1, 0)
   channels = np.moveaxis(field, -1, 0)
   return np.stack([ndimage.map_coordinates(x, at, order=1, mode='nearest') for x in channels], -1)
+
+
+def crossing(
+  shift: np.ndarray, line: Callable[[np.ndarray], np.ndarray], *, lowest: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+  """Where a line has gone, in each column of a field.
+
+  Args:
+    shift: [SIDE, SIDE, 2], from where a point is to where it was.
+    line: y over x.
+    lowest: of several places the lowest one, not the highest.
+
+  Returns:
+    heights [SIDE], and the shifts there, float32 [SIDE, 2].
+  """
+  source = places() + shift
+  below = source[..., 1] - line(source[..., 0])
+  column = np.arange(SIDE)
+  after = SIDE - np.argmax(below[::-1] <= 0, axis=0) if lowest else np.argmax(below > 0, axis=0)
+  after = after.clip(1, SIDE - 1)
+  before = after - 1
+  a, b = below[before, column], below[after, column]
+  part = np.clip(-a / np.maximum(b - a, 1e-6), 0, 1).astype(np.float32)
+  there = shift[before, column] + part[:, None] * (shift[after, column] - shift[before, column])
+  return places()[before, 0, 1] + part, there
 
 
 class Proportions:

@@ -52,8 +52,8 @@ class Brow:
     """The shift of the skin about it, float32 [SIDE, SIDE, 2], from where a point is to where it
     was: the same for all of the hair above and below a landmark."""
     at = field.places()
-    row, of_hair = _crossing(at, shift, self._hair)
-    lid_row, of_lid = _crossing(at, shift, self._lid)
+    row, of_hair = field.crossing(shift, self._hair)
+    lid_row, of_lid = field.crossing(shift, self._lid)
     depth, room = at[..., 1] - row, np.maximum(lid_row - row, 1e-3)
     up, down = HAIR
     hair = np.minimum(down, MOST * room)
@@ -64,17 +64,3 @@ class Brow:
     beside = smoothstep(0, BESIDE, np.maximum(left - x, x - right))
     part = smoothstep(-up - ABOVE, -up, depth) * (depth < room) * (1 - beside)
     return shift + part[..., None] * (moved - shift)
-
-
-def _crossing(at: np.ndarray, shift: np.ndarray, line: Curve) -> tuple[np.ndarray, np.ndarray]:
-  """Where in each column of a field a line has gone: its height, [SIDE], and the shift there,
-  [SIDE, 2]."""
-  source = at + shift
-  below = source[..., 1] - line(source[..., 0])
-  column = np.arange(below.shape[1])
-  after = np.argmax(below > 0, axis=0).clip(1)
-  before = after - 1
-  a, b = below[before, column], below[after, column]
-  part = np.clip(-a / np.maximum(b - a, 1e-6), 0, 1)
-  moved = shift[before, column] + part[:, None] * (shift[after, column] - shift[before, column])
-  return at[before, column, 1] + part, moved.astype(np.float32)

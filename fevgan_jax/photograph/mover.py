@@ -236,9 +236,9 @@ class Mover:
     what is between them, of which `inside` is told how far it lies below the edge of the upper
     one."""
     parts = [self._moved(patch, shift, shading) for shift in (above, below)]
-    above, below = patch.enlarge(above), patch.enlarge(below)
-    depth = opening.below_upper(patch.template + above)
-    rise = opening.above_lower(patch.template + below)
+    x, y = np.moveaxis(patch.template, -1, 0)
+    upper, lower = opening.edges(above, below, x)
+    depth, rise = y - upper, lower - y
     # Where they overlap the upper one is seen; where they meet, nothing is between them.
     part = np.clip(0.5 - depth / opening.sharp, 0, 1)
     under = np.clip(0.5 - rise / opening.sharp, 0, 1 - part)
@@ -247,7 +247,7 @@ class Mover:
     if gap.any():
       opened = opened + inside(depth) * gap[..., None]
     near = smoothstep(*NEAR, depth) * smoothstep(*NEAR, rise)
-    beside = opening.between_corners(patch.template + (above + below) / 2)
+    beside = opening.between_corners(patch.template + patch.enlarge((above + below) / 2))
     return _to_bytes(over(skin, opened, near * beside))
 
   def _moved(self, patch: Patch, shift: np.ndarray, shading: np.ndarray) -> np.ndarray:

@@ -10,11 +10,13 @@ from scipy.interpolate import PchipInterpolator
 
 from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.truth import EYE_OUTLINES
+from fevgan_jax.photograph import field
 
 NOSE = slice(27, 36)
 LIPS = [61, 62, 63, 65, 66, 67]  # the middle of their inner outline
 TEETH = 0.9  # how light teeth are, as a share of white
 FINE = 200  # points of a curve
+STEPS = 8  # points of an edge, per pixel
 WARMTH = 0.3  # share of the skin's tint that is the light's
 
 
@@ -98,6 +100,20 @@ class Opening:
   def above_lower(self, points: np.ndarray) -> np.ndarray:
     """How far they lie above the lower edge."""
     return self.lower(points[..., 0]) - points[..., 1] - self._rim
+
+  def edges(
+    self, above: np.ndarray, below: np.ndarray, x: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Where the two edges have gone, at x [...], by the shifts of the skin above and below, fields:
+    heights [...]. A sheet that is stretched to nothing has one edge all the same."""
+    upper, _ = field.crossing(above, lambda at: self.upper(at) + self._rim)
+    lower, _ = field.crossing(below, lambda at: self.lower(at) - self._rim, lowest=True)
+    columns = field.places()[0, :, 0]
+    fine = np.arange(columns[0], columns[-1], 1 / STEPS)
+    return tuple(
+      np.interp(x, fine, PchipInterpolator(columns, rows)(fine)).astype(np.float32)
+      for rows in (upper, lower)
+    )
 
   def between_corners(self, points: np.ndarray) -> np.ndarray:
     """1 where edges can part, 0 beside the corners."""

@@ -75,3 +75,27 @@ def test_the_nose_stands_out_and_the_outline_does_not(longer):
   assert depth[nose] == pytest.approx(field.DEPTH[30], abs=2)
   assert abs(depth[ear]) < 6 and abs(depth[cheek]) < 6
   assert abs(depth[0, 0]) < 0.5
+
+
+def test_where_a_line_has_gone():
+  # A line at y = 20 that falls by 2 on the left, and by 3 on the right.
+  x = field.places()[..., 0]
+  shift = np.stack([0 * x, np.where(x < 30, -2, -3)], -1).astype(np.float32)
+  rows, there = field.crossing(shift, lambda x: np.full_like(x, 20))
+  columns = field.places()[0, :, 0]
+  np.testing.assert_allclose(rows, np.where(columns < 30, 22, 23), atol=1e-5)
+  np.testing.assert_allclose(there[:, 1], np.where(columns < 30, -2, -3))
+
+
+def test_a_line_in_what_is_stretched_to_nothing_is_its_upper_or_its_lower_end():
+  # From y = 20 to 26 all points are from y = 20.
+  y = field.places()[..., 1]
+  shift = np.stack([0 * y, -np.clip(y - 20, 0, 6)], -1).astype(np.float32)
+  rng = np.random.default_rng(0)
+  shift[..., 1] += rng.uniform(-1e-3, 1e-3, y.shape)
+  shift[..., 1][y < 20], shift[..., 1][y > 26] = 0, -6
+  (upper, _), (lower, _) = (
+    field.crossing(shift, lambda x: np.full_like(x, 20), lowest=lowest) for lowest in (False, True)
+  )
+  assert (lower >= upper).all() and (lower > upper).mean() > 0.8
+  assert upper.mean() < 22 and lower.mean() > 24

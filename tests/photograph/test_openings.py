@@ -5,7 +5,8 @@ import pytest
 
 from fevgan_jax.faces import crop
 from fevgan_jax.faces.truth import EYE_OUTLINES
-from fevgan_jax.photograph.openings import Curve, Light
+from fevgan_jax.photograph import field
+from fevgan_jax.photograph.openings import Curve, Light, Opening
 
 SKIN = (200, 150, 120)
 
@@ -47,3 +48,14 @@ def test_where_teeth_are_seen_they_say_what_is_white():
 def test_a_curve_goes_through_its_points_and_on_at_their_height():
   curve = Curve(np.array([(4.0, 1.0), (2.0, 3.0), (3.0, 1.5)]))
   np.testing.assert_allclose(curve(np.array([0, 2, 3, 4, 9])), [3, 3, 1.5, 1, 1], atol=1e-4)
+
+
+def test_edges_go_where_their_skin_goes():
+  upper, lower = (np.array([(20, y), (30, y), (40, y)], float) for y in (30, 32))
+  opening = Opening(upper, lower, rim=0.3, sharp=0.2, box=np.zeros((2, 2)))
+  above, below = (
+    np.broadcast_to(np.float32((0, -shift)), (field.SIDE, field.SIDE, 2)) for shift in (-1, 4)
+  )
+  edges = opening.edges(above, below, np.array([[25.0, 30.3]]))
+  # The upper edge, a rim below 30, rises by 1; the lower one, a rim above 32, falls by 4.
+  np.testing.assert_allclose(edges, [[[29.3, 29.3]], [[35.7, 35.7]]], atol=1e-4)
