@@ -3,10 +3,12 @@
 Points are (x, y) in pixels of the 64-pixel template (faces/crop.py), to the right and down.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d, median_filter
 
 from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.truth import EYE_OUTLINES
@@ -17,6 +19,7 @@ LIPS = [61, 62, 63, 65, 66, 67]  # the middle of their inner outline
 TEETH = 0.9  # how light teeth are, as a share of white
 FINE = 200  # points of a curve
 STEPS = 8  # points of an edge, per pixel
+OUTLIERS, EVEN = 5, 0.7  # columns over which edges move alike: of a median, and a deviation
 WARMTH = 0.3  # share of the skin's tint that is the light's
 
 
@@ -106,14 +109,20 @@ class Opening:
   ) -> tuple[np.ndarray, np.ndarray]:
     """Where the two edges have gone, at x [...], by the shifts of the skin above and below, fields:
     heights [...]. A sheet that is stretched to nothing has one edge all the same."""
-    upper, _ = field.crossing(above, lambda at: self.upper(at) + self._rim)
-    lower, _ = field.crossing(below, lambda at: self.lower(at) - self._rim, lowest=True)
     columns = field.places()[0, :, 0]
+    seen = (columns > self._corners[0]) & (columns < self._corners[1])
     fine = np.arange(columns[0], columns[-1], 1 / STEPS)
-    return tuple(
-      np.interp(x, fine, PchipInterpolator(columns, rows)(fine)).astype(np.float32)
-      for rows in (upper, lower)
-    )
+
+    def edge(shift: np.ndarray, line: Callable, lowest: bool) -> np.ndarray:
+      if not seen.any():
+        return line(x)
+      gone = field.crossing(shift, line, lowest=lowest)[0] - line(columns)
+      gone = median_filter(np.interp(columns, columns[seen], gone[seen]), OUTLIERS)
+      gone = PchipInterpolator(columns, gaussian_filter1d(gone, EVEN))(fine)
+      return (line(x) + np.interp(x, fine, gone)).astype(np.float32)
+
+    upper = edge(above, lambda at: self.upper(at) + self._rim, False)
+    return upper, edge(below, lambda at: self.lower(at) - self._rim, True)
 
   def between_corners(self, points: np.ndarray) -> np.ndarray:
     """1 where edges can part, 0 beside the corners."""

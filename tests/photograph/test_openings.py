@@ -59,3 +59,7 @@ def test_edges_go_where_their_skin_goes():
   edges = opening.edges(above, below, np.array([[25.0, 30.3]]))
   # The upper edge, a rim below 30, rises by 1; the lower one, a rim above 32, falls by 4.
   np.testing.assert_allclose(edges, [[[29.3, 29.3]], [[35.7, 35.7]]], atol=1e-4)
+  # One column that goes elsewhere is not believed.
+  torn = below.copy()
+  torn[:, field.MARGIN + 30] = 0, 3
+  np.testing.assert_allclose(opening.edges(above, torn, np.array([30.5]))[1], 35.7, atol=1e-4)
