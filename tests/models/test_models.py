@@ -240,7 +240,8 @@ def test_short_runs_are_short_for_every_system(name):
   config, fevgan = synthetic_faces.get_config(f'{name},full'), synthetic_faces.get_config('fevgan')
   assert config.dataset.config == 'full'
   assert config.batch_size == fevgan.batch_size
-  assert (config.model.width, config.critic.width) == (fevgan.model.width, fevgan.critic.width)
+  width = 16 if name == 'rvgan' else fevgan.model.width  # at equal width a clip costs ten others
+  assert (config.model.width, config.critic.width) == (width, fevgan.critic.width)
   assert models.identity_network(config) == ''
   published = base.get_config(name)
   assert config.loss == published.loss
