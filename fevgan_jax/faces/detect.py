@@ -53,8 +53,9 @@ BOXES = (
 # happiness (1.92 at least).
 OPEN = 2.0
 SMILING = 1.9
-# A smile that shows teeth lowers the middle of the lower lip, and is known by its width: of 24
-# photographs, 16.2 to 19.6; neutral, or open in speech or surprise, 11.0 to 15.5.
+# A smile that shows teeth lowers the middle of the lower lip, and is known by its width: on 30
+# photographs, 16.2 to 19.6; mouths that are neutral, or open in speech or surprise, have 15.5 at
+# most.
 WIDE = 16.0
 
 # Degrees to one side, by landmarks, which do not follow a head beyond some 30: rendered heads that

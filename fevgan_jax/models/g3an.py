@@ -3,8 +3,8 @@ streams that grow side by side, of appearance, of motion and of the video, which
 two at every block.
 
 Layers as in the authors' code, as its train.py builds them: without attention. It knows neither
-picture nor label. Its clips are four times as long as its motion noise and three steps more: five
-steps make 32 frames, where its authors trained one step and 16.
+picture nor label. Of t steps of motion noise it makes 4 (t + 3) frames: 32 of five, where its
+authors trained one step and 16 frames.
 """
 
 import functools
@@ -17,12 +17,13 @@ import optax
 from einops import rearrange
 
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.models.imaginator import FrameCritic, normal_init, one_frame
+from fevgan_jax.models.imaginator import FrameCritic, one_frame
 from fevgan_jax.models.parts.layers import (
   Conv,
   SpectralConv,
   SpectralUpConv,
   batch_norm,
+  dcgan_init,
   leaky_relu,
 )
 from fevgan_jax.models.parts.recipe import Config, Recipe
@@ -103,7 +104,7 @@ class Block(nn.Module):
     (kernel, stride, padding), (steps, pace, before) = self.space, self.time
 
     def grown(x: Array, *layer: tuple[int, ...]) -> Array:
-      x = SpectralUpConv(self.features, *layer, use_bias=False)(x, train)
+      x = SpectralUpConv(self.features, *layer)(x, train)
       return nn.relu(self.norm(train)(x))
 
     in_space = (1, kernel, kernel), (1, stride, stride), (0, padding, padding)
@@ -143,7 +144,7 @@ class Generator(nn.Module):
     for multiple, space, time in BLOCKS:
       block = Block(multiple * self.width, space, time, self.norm)
       still, moving, video = block(still, moving, video, train)
-    to_colors = Conv(3, (1, 3, 3), padding=(0, 1, 1), kernel_init=normal_init)
+    to_colors = Conv(3, (1, 3, 3), padding=(0, 1, 1), kernel_init=dcgan_init)
     return Generated(jnp.tanh(to_colors(video)))
 
 

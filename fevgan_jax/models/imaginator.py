@@ -19,6 +19,7 @@ from fevgan_jax.models.parts.layers import (
   SpectralConv,
   UpConv,
   batch_norm,
+  dcgan_init,
   leaky_relu,
   torch_init,
 )
@@ -66,10 +67,6 @@ def short_run(config: Config) -> None:
   config.model.width = config.critic.width = 32
 
 
-# Of the encoder and the critics; the decoder has PyTorch's default.
-normal_init = nn.initializers.normal(0.02)
-
-
 class Encoder(nn.Module):
   """Five 2-D convolutions, and what each of them sees.
 
@@ -89,10 +86,10 @@ class Encoder(nn.Module):
     [batch, 8, 8, 4 * width], [batch, 4, 4, 8 * width], and the code [batch, 100]."""
     maps, x = [], image
     for multiple in (1, 2, 4, 8):
-      x = Conv(multiple * self.width, (4, 4), (2, 2), use_bias=False, kernel_init=normal_init)(x)
+      x = Conv(multiple * self.width, (4, 4), (2, 2), use_bias=False, kernel_init=dcgan_init)(x)
       x = leaky_relu(self.norm(train)(x))
       maps.append(x)
-    code = Conv(self.code, (4, 4), (1, 1), padding=0, kernel_init=normal_init)(x)
+    code = Conv(self.code, (4, 4), (1, 1), padding=0, kernel_init=dcgan_init)(x)
     return maps, rearrange(code, 'b 1 1 c -> b c')
 
 

@@ -4,6 +4,7 @@ the face, and how they fit its own proportions.
 Points are (x, y), to the right and down, and so are shifts.
 """
 
+import functools
 from collections.abc import Callable
 
 import cv2
@@ -34,10 +35,13 @@ DEPTH = np.array(
 DETAIL = 4  # pixels, per pixel of the crop, of which a face of other proportions is made
 
 
+@functools.cache
 def places() -> np.ndarray:
   """float32 [SIDE, SIDE, 2]: the points of a field."""
   line = np.arange(SIDE, dtype=np.float32) + 0.5 - MARGIN
-  return np.stack(np.meshgrid(line, line), -1)
+  at = np.stack(np.meshgrid(line, line), -1)
+  at.flags.writeable = False
+  return at
 
 
 def face(placed: np.ndarray) -> np.ndarray:

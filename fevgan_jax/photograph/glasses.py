@@ -23,10 +23,10 @@ BESIDE, ABOVE, BELOW = 6.0, 9.0, 5.0  # how far skin beside, above and below a f
 LIDS = 0.6, 0.32  # of an eye's width: half of the width and height in which lids move behind it
 
 
-def frame(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
+def frame(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
   """Where a frame holds the skin of a photograph, uint8 [height, width, 3], by its landmarks [68,
-  2]: float32 [SIDE, SIDE, 1] in [0, 1]; None of a face without glasses, or with a frame too thin to
-  be seen."""
+  2]: float32 [SIDE, SIDE, 1] in [0, 1]; nowhere in a face without glasses, or with a frame too thin
+  to be seen."""
   to_template = crop.similarity(landmarks)
   placed = crop.transform(to_template, landmarks)
   size = (DETAIL * crop.SIDE,) * 2
@@ -44,7 +44,7 @@ def frame(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray | None:
   rows = placed[[21, 22], 1].min() + 1, placed[28, 1] + 2
   bridge = part(*zip(sides, rows))
   if not bridge.size or np.median(bridge, axis=1).max() < EDGE:
-    return None
+    return np.zeros((field.SIDE, field.SIDE, 1), np.float32)
   at = field.places()
   x, y = at[..., 0], at[..., 1]
   lids, rims = np.zeros_like(x), []

@@ -190,9 +190,8 @@ class Mover:
     # Eyeballs, upper teeth and glasses go with the skull.
     centers = np.stack([eye.center for eye, *_ in self._eyes])
     skull = field.read(shifts[EYES], centers).mean(0)
-    if self._glasses is not None:
-      for sheet in (BROW, CHEEK):
-        shifts[sheet] = shifts[sheet] + self._glasses * (skull - shifts[sheet])
+    for sheet in (BROW, CHEEK):
+      shifts[sheet] = shifts[sheet] + self._glasses * (skull - shifts[sheet])
     as_one = self._fade(self._as_one(*shifts[:EYES]))
     result = self._pixels.copy()
     result[self._moving.at] = self._moved(self._moving, as_one, shading)

@@ -14,6 +14,8 @@ Array = jax.Array
 
 # Section 4.2: every trained network starts from N(0, 0.01).
 normal_init = nn.initializers.normal(0.01)
+# DCGAN's, of systems that descend from it.
+dcgan_init = nn.initializers.normal(0.02)
 # PyTorch's default, U(-1, 1) / sqrt(fan in), of systems whose authors leave it as it is. Of kernels
 # [*window, F, C] PyTorch, too, counts F for a transposed convolution.
 torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
@@ -76,12 +78,9 @@ class UpConv(nn.Module):
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    channels = (x.shape[-1], self.features)
-    if self.outputs_last:
-      kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, *channels))
-      kernel = kernel.swapaxes(-1, -2)
-    else:
-      kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, *channels[::-1]))
+    channels = (self.features, x.shape[-1])[:: -1 if self.outputs_last else 1]
+    kernel = self.param('kernel', self.kernel_init, (*self.kernel_size, *channels))
+    kernel = kernel.swapaxes(-1, -2) if self.outputs_last else kernel
     axes = len(self.kernel_size)
     paddings = (self.padding,) * axes if isinstance(self.padding, int) else self.padding
     padding = [(p, p) for p in paddings]
@@ -101,7 +100,6 @@ class SpectralConv(nn.Module):
   kernel_size: tuple[int, ...]
   strides: tuple[int, ...]
   padding: int | tuple[int, ...] = 1
-  kernel_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
@@ -110,20 +108,19 @@ class SpectralConv(nn.Module):
       self.kernel_size,
       self.strides,
       padding=self.padding,
-      kernel_init=self.kernel_init,
+      kernel_init=dcgan_init,
     )
     # The statistics are float32 and would make the kernel so.
     return nn.SpectralNorm(convolution, dtype=x.dtype)(x, update_stats=train)
 
 
 class SpectralUpConv(nn.Module):
-  """`UpConv`, likewise; the matrix has a column for each output channel."""
+  """`UpConv` without bias, likewise; the matrix has a column for each output channel."""
 
   features: int
   kernel_size: tuple[int, ...]
   strides: tuple[int, ...]
   padding: int | tuple[int, ...] = 1
-  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: Array, train: bool) -> Array:
@@ -132,7 +129,7 @@ class SpectralUpConv(nn.Module):
       self.kernel_size,
       self.strides,
       self.padding,
-      self.use_bias,
+      use_bias=False,
       outputs_last=True,
       kernel_init=torch_up_init,
     )

@@ -63,7 +63,7 @@ def test_in_half_precision_only_the_statistics_are_float32(spectral):
 
 
 def test_a_transposed_layer_is_normalized_by_output_channel_as_pytorch_does():
-  layer = layers.SpectralUpConv(5, (4, 4), (2, 2), use_bias=False)
+  layer = layers.SpectralUpConv(5, (4, 4), (2, 2))
   x = jax.random.normal(jax.random.key(0), (1, 3, 3, 7))
   variables = layer.init(jax.random.key(1), x, train=False)
   train = jax.jit(functools.partial(layer.apply, train=True, mutable=['batch_stats']))
