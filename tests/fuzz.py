@@ -44,7 +44,7 @@ from fevgan_jax.evaluation import study  # noqa: E402
 from fevgan_jax.inference import trained  # noqa: E402
 from fevgan_jax.runtime import media  # noqa: E402
 from fevgan_jax.runtime.errors import REFUSALS, UserError  # noqa: E402
-from fevgan_jax.training import journal  # noqa: E402
+from fevgan_jax.training import journal, weights_file  # noqa: E402
 
 SECONDS, MEGABYTES = 30, 1024  # that a case may take
 KEY = {'study': 'ab12', 'systems': [{'name': 'A', 'system': 'fevgan'}], 'dataset': 'x'}
@@ -187,7 +187,7 @@ def read(reader: str, path: pathlib.Path, rng: np.random.Generator) -> None:
     case 'face network':
       identity.load('vgg_face', str(path))
     case 'generator':
-      _, saved = trained.read(path)
+      _, saved = weights_file.read(path)
       trained.restored_config(saved, {}, path)
     case 'picture':
       media.read_image(path)

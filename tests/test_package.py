@@ -14,7 +14,7 @@ import fevgan_jax
 from configs import base
 from fevgan_jax import models
 from fevgan_jax.inference import trained
-from fevgan_jax.training import checkpoint
+from fevgan_jax.training import checkpoint, weights_file
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -51,7 +51,7 @@ def test_every_config_overrides_only_known_keys(name):
 @pytest.mark.parametrize('name', ['fevgan', 'fevgan_plus'])
 def test_shipped_weights_are_small_and_generate(name):
   assert trained.shipped(name).stat().st_size < 15e6
-  _, config = trained.read(trained.shipped(name))
+  _, config = weights_file.read(trained.shipped(name))
   settings = flax.traverse_util.flatten_dict(config, sep='.')
   assert settings['system'] == name
   assert not any(settings.get(place) for place in checkpoint.PLACES)

@@ -23,6 +23,7 @@ from fevgan_jax.inference import trained
 from fevgan_jax.models.parts import conv
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.training import weights_file
 
 PLATFORMS = 'cpu', 'cuda', 'tpu'
 LICENSE = 'Apache-2.0'
@@ -87,9 +88,9 @@ def export(
 
 def weights(generator: trained.TrainedGenerator, output: pathlib.Path) -> list[pathlib.Path]:
   """model.safetensors, in half precision, config.json and README.md."""
-  config, plain = generator.config, trained.portable(generator.config.to_dict())
+  config, plain = generator.config, weights_file.portable(generator.config.to_dict())
   path = output / trained.WEIGHTS_FILE
-  trained.write(path, jax.device_get(generator.variables), plain)
+  weights_file.write(path, jax.device_get(generator.variables), plain)
   frames, side = generator.clip_shape[:2]
   card = CARD.format(
     title=models.title(config),

@@ -1,12 +1,10 @@
-"""A trained generator, ready for use: of a training run, or one that comes with the project,
-half-precision arrays and their config in one file.
+"""A trained generator, ready for use: of a training run, or one that comes with the project.
 
-    python -m fevgan_jax.inference.trained WORKDIR      # makes the file of its system from a run
+`python -m fevgan_jax.inference.trained WORKDIR` makes the project's file of a system from a run.
 """
 
 import dataclasses
 import functools
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping
@@ -17,14 +15,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import safetensors.numpy
 
 from fevgan_jax import models
 from fevgan_jax.data import datasets
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.models.parts.system import Generated, System, to_uint8
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.training import checkpoint
+from fevgan_jax.training import checkpoint, weights_file
 
 # images uint8 [batch, height, width, 3], labels int [batch], a key for noise -> clips uint8 [batch,
 # time, height, width, 3]; of a graded system also intensity=, float [batch] or one for all
@@ -84,7 +81,7 @@ def load(
       `restored_config` refuses; or the face network's weight file is missing.
   """
   if workdir is not None and (workdir / WEIGHTS_FILE).exists():
-    (variables, saved), step = read(workdir / WEIGHTS_FILE), None
+    (variables, saved), step = weights_file.read(workdir / WEIGHTS_FILE), None
   elif workdir is None:
     path = shipped(system)
     if not path.exists():
@@ -92,7 +89,7 @@ def load(
         f'{system}: no weights of it come with the project: expected one of '
         f'{", ".join(filter(has_weights, models.names()))}, or the workdir of a run'
       )
-    (variables, saved), step = read(path), None
+    (variables, saved), step = weights_file.read(path), None
   else:
     variables, saved, step = checkpoint.restore_generator(workdir)
   config = restored_config(saved, overrides or {}, workdir or path.name)
@@ -182,52 +179,8 @@ def has_weights(system: str) -> bool:
   return shipped(system).exists()
 
 
-def write(path: pathlib.Path, variables: dict, config: dict) -> None:
-  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config, see
-  `portable`."""
-  flat = flax.traverse_util.flatten_dict(variables, sep='/')
-  arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
-  path.parent.mkdir(parents=True, exist_ok=True)
-  safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(portable(config))})
-
-
-def portable(config: dict) -> dict:
-  """A config without the places of this machine."""
-  settings = flatten(config)
-  settings |= {key: '' for key in checkpoint.PLACES if key in settings}
-  return flax.traverse_util.unflatten_dict(settings, sep='.')
-
-
-def read(path: pathlib.Path) -> tuple[dict, dict]:
-  """The generator's {'params', 'batch_stats'} as float32, and its config.
-
-  Raises:
-    UserError: the file is damaged, or was not written by `write`.
-  """
-  try:
-    with safetensors.safe_open(path, framework='numpy') as file:
-      arrays = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
-      config = json.loads((file.metadata() or {})['config'])
-    variables = flax.traverse_util.unflatten_dict(arrays, sep='/')
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-      raise ValueError('numbers that are not finite')
-    models.recipe(config['system'])
-    return {name: variables[name] for name in ('params', 'batch_stats')}, config
-  except (
-    safetensors.SafetensorError,
-    OSError,
-    KeyError,
-    TypeError,
-    ValueError,
-    RecursionError,
-  ) as error:
-    reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-    raise UserError(
-      f'{path}: not the weights of a generator ({reason}): expected what --mode export wrote'
-    ) from None
-
-
 if __name__ == '__main__':
   (of_run,) = sys.argv[1:]
   of_newest, its_config, _ = checkpoint.restore_generator(of_run)
-  write(shipped(its_config['system'], its_config['dataset']['name']), of_newest, its_config)
+  place = shipped(its_config['system'], its_config['dataset']['name'])
+  weights_file.write(place, of_newest, its_config)

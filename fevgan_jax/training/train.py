@@ -20,7 +20,7 @@ from fevgan_jax.runtime import media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
-from fevgan_jax.training import checkpoint, state, step
+from fevgan_jax.training import checkpoint, state, step, weights_file
 from fevgan_jax.training.journal import Journal, draw
 from fevgan_jax.training.state import TrainState
 
@@ -46,12 +46,14 @@ def defaults() -> ml_collections.ConfigDict:
       'sample_every': 500,  # steps between sheets of generated clips
       'checkpoint_every': 200,  # steps
       'checkpoints_kept': 2,  # the newest ones
+      # a file of --mode export, whose weights the generator starts from: fine-tuning; '' for none
+      'start': '',
     }
   )
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
-  """Prepares the data, and trains from the newest checkpoint or from scratch.
+  """Prepares the data, and trains from the newest checkpoint, or from scratch or `config.start`.
 
   Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/ and samples/ in
   `workdir`, all written by the main process. Two runs of one config end in the same parameters, bit
@@ -69,6 +71,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     check_same_run(workdir, config.to_dict())
   datasets.builder(config)  # a wrong name is reported before a missing weight file
   models.check_clips(config.system, datasets.clip_shape(config))
+  before = weights_file.to_start_from(config)
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = datasets.Clips(builder, 'train')
@@ -82,6 +85,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   clips = batches.train_batches(source, config, models.recipe(config.system).wanted, part)
   current = create_state(system, frozen, config, source[0])
+  if before is not None:
+    current = weights_file.put_into(current, before)
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
   train_step = parallel.pmap_step(
@@ -92,15 +97,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
     parallel.Terminator() as terminator,
   ):
-    start = clips.get_state() | {'metrics': []}
-    current, found, before = checkpoints.restore(current, start, config.to_dict())
+    beginning = clips.get_state() | {'metrics': []}
+    current, found, saved = checkpoints.restore(current, beginning, config.to_dict())
     pending = found.pop('metrics', [])
     current, position = parallel.from_main((current, found))
     clips.set_state(jax.tree.map(int, position))
     current = parallel.replicate(current)
     done = int(current.step)
     if parallel.is_main():
-      tell_change(config, before, done, len(source))
+      tell_change(config, saved, done, len(source))
     sampler = Sampler(system, frozen, datasets.Clips(builder, 'test'), workdir / 'samples')
     journal = Journal(workdir, done, pending, writes=parallel.is_main())
     for number in steps_to_come(done, last_step, config.batch_size):

@@ -19,7 +19,7 @@ from fevgan_jax.inference import generate, trained
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
-from fevgan_jax.training import checkpoint, train
+from fevgan_jax.training import checkpoint, train, weights_file
 
 pytestmark = threads_read_on
 
@@ -287,8 +287,8 @@ def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
   with pytest.raises(UserError, match='intensity: fevgan does not use it, as fevgan_plus would'):
     generate.generate(str(photograph), 'all', tmp_path / 'out', workdir=workdir, intensity=[0.5])
   variables, saved, _ = checkpoint.restore_generator(workdir)
-  trained.write(tmp_path / 'half.safetensors', variables, saved)
-  loaded, loaded_config = trained.read(tmp_path / 'half.safetensors')
+  weights_file.write(tmp_path / 'half.safetensors', variables, saved)
+  loaded, loaded_config = weights_file.read(tmp_path / 'half.safetensors')
   saved['dataset']['data_dir'] = ''
   assert loaded_config == saved
   jax.tree.map(

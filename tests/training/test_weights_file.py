@@ -1,0 +1,70 @@
+"""Runs that start from weights in a file."""
+
+import numpy as np
+import pytest
+from runs import same, threads_read_on
+
+from fevgan_jax import models
+from fevgan_jax.runtime.errors import UserError
+from fevgan_jax.training import checkpoint, train, weights_file
+
+pytestmark = threads_read_on
+
+
+@pytest.fixture
+def file(run, tmp_path):
+  """The weights of the tests' run."""
+  variables, config, _ = checkpoint.restore_generator(run[0])
+  weights_file.write(tmp_path / 'model.safetensors', variables, config)
+  return tmp_path / 'model.safetensors'
+
+
+def test_a_run_starts_from_the_weights_of_a_file_and_goes_on_from_its_own(
+  run, config, file, tmp_path
+):
+  config.start, config.epochs = str(file), 1 / 3  # one step
+  config.optimizer.learning_rate = 0.0
+  workdir = tmp_path / 'run'
+  state = train.train(config, workdir)
+  variables, _ = weights_file.read(file)
+  assert same(state.generator.params, variables['params'])
+  assert not same(state.generator.batch_stats, variables['batch_stats'])  # those of a step more
+  assert not same(state.critics, run[1].critics)
+  fresh = train.create_state(models.build(config, None), None, config, clip_of(64))
+  assert same(state.critics['critic'].params, fresh.critics['critic'].params)
+  config.epochs = 2 / 3
+  continued = train.train(config, workdir)
+  assert continued.step == 2
+  assert not same(continued.generator.batch_stats, state.generator.batch_stats)
+  config.start = ''
+  with pytest.raises(UserError, match="holds a run with config.start = '.*model.safetensors'"):
+    train.train(config, workdir)
+
+
+def test_exported_weights_do_not_know_where_they_started(run, config, file, tmp_path):
+  weights_file.write(
+    tmp_path / 'other', run[1].generator.variables, config.to_dict() | {'start': file}
+  )
+  assert weights_file.read(tmp_path / 'other')[1]['start'] == ''
+
+
+def test_weights_that_do_not_fit_are_refused(config, file, tmp_path):
+  config.start = str(tmp_path / 'nowhere')
+  with pytest.raises(UserError, match='nowhere: not the weights of a generator'):
+    train.train(config, tmp_path / 'run')
+  config.start, config.model.width = str(file), 2
+  with pytest.raises(UserError, match='was trained with config.model.width = 1, not 2: give the '):
+    train.train(config, tmp_path / 'other')
+  config.model.width, config.system = 1, 'vgan'
+  with pytest.raises(UserError, match="was trained with config.system = 'fevgan', not 'vgan'"):
+    weights_file.to_start_from(config)
+
+
+def test_weights_for_another_size_of_picture_are_refused(config, file):
+  larger = train.create_state(models.build(config, None), None, config, clip_of(128))
+  with pytest.raises(UserError, match='pictures of another size'):
+    weights_file.put_into(larger, weights_file.read(file)[0])
+
+
+def clip_of(side: int) -> dict:
+  return {'video': np.zeros((32, side, side, 3), np.uint8)}
