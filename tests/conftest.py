@@ -126,4 +126,5 @@ def batch() -> dict[str, np.ndarray]:
   return {
     'video': rng.integers(0, 256, (4, 32, 64, 64, 3), np.uint8),
     'label': np.array([0, 1, 4, 5], np.int32),
+    'landmarks': rng.uniform(0, 64, (4, 32, 68, 2)).astype(np.float32),
   }

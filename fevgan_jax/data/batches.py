@@ -14,6 +14,11 @@ ALWAYS = {'video': np.uint8, 'label': np.int32}
 WANTED = {'intensity': np.float32, **truth.KNOWN}
 
 
+def kinds(wanted: Sequence[str]) -> dict[str, type]:
+  """What a step is given of clips whose features these are wanted of, and in what type."""
+  return ALWAYS | {name: kind for name, kind in WANTED.items() if name in wanted}
+
+
 def train_batches(
   source,
   config: ml_collections.ConfigDict,
@@ -34,13 +39,12 @@ def train_batches(
       and none comes twice in an epoch, and the position do not depend on how many processes there
       are.
   """
-  kinds = ALWAYS | {name: kind for name, kind in WANTED.items() if name in wanted}
 
   def load(indices: np.ndarray) -> dict[str, np.ndarray]:
     clips = [source[i] for i in indices[part]]
     return {
       key: np.stack([clip[key] for clip in clips]).astype(kind, copy=False)
-      for key, kind in kinds.items()
+      for key, kind in kinds(wanted).items()
       if key in clips[0]
     }
 

@@ -38,16 +38,17 @@ class TrainState:
 def create(system: System, example: Example, rng: jax.Array) -> TrainState:
   """Initializes every network for examples of this shape."""
   generator_key, noise_key, critic_key, view_key = jax.random.split(rng, 4)
-  variables = system.generator.init(
+  generated, variables = system.generator.init_with_output(
     {'params': generator_key, 'noise': noise_key},
     example.image,
     example.label,
     example.features,
     train=False,
+    **system.guidance(example),
   )
   critics = {}
   for i, (name, critic) in enumerate(system.critics.items()):
-    view = critic.view(example.video, view_key)
+    view = critic.view(critic.pair(example, generated)[0], view_key)
     critics[name] = _network(
       critic.module.init(jax.random.fold_in(critic_key, i), view, example.label, train=False),
       critic.optimizer,

@@ -46,6 +46,7 @@ def train_step(
       example.label,
       example.features,
       train=True,
+      **system.guidance(example),
       rngs={'noise': noise_key},
       mutable=['batch_stats'],
     )
@@ -86,19 +87,31 @@ def update_critic(
 ) -> tuple[NetworkState, Metrics]:
   """Line 10 and 11: real and generated clips in two passes, each normalized by its own batch's
   statistics."""
-  real, fake = (critic.view(video, view_key) for video in (example.video, generated.video))
+  real, fake = (critic.view(x, view_key) for x in critic.pair(example, generated))
 
-  def loss(params):
-    of_real, stats = judge(system, critic, params, network.batch_stats, real, example.label)
+  def loss(params, stats, key):
+    of_real, stats = judge(system, critic, params, stats, real, example.label)
     of_fake, stats = judge(system, critic, params, stats, fake, example.label)
-    total, values = losses.critic_loss(of_real.logits, of_fake.logits), {}
+    total, values = critic.game.critic(of_real.logits, of_fake.logits), {}
+    if critic.gradient_penalty:
+      share = jax.random.uniform(key, (len(real), *(1,) * (real.ndim - 1)))
+      between = real + share * (fake - real)
+      slopes = jax.grad(
+        lambda view: judge(system, critic, params, stats, view, example.label)[0].logits.sum()
+      )(between)
+      values['slope'] = losses.gradient_penalty(slopes)
+      total += critic.gradient_penalty * values['slope']
     if critic.label_weight:
       values['label'] = losses.label_loss(of_real.label_logits, example.label)
       total += critic.label_weight * values['label']
     return total, (stats, values | {'loss': total})
 
-  gradients, (stats, values) = jax.grad(loss, has_aux=True)(network.params)
-  return update(network, average(system, gradients), stats, critic.optimizer), values
+  for i in range(critic.steps):
+    gradients, (stats, values) = jax.grad(loss, has_aux=True)(
+      network.params, network.batch_stats, jax.random.fold_in(view_key, i)
+    )
+    network = update(network, average(system, gradients), stats, critic.optimizer)
+  return network, values
 
 
 def generator_objective(
@@ -119,10 +132,10 @@ def generator_objective(
       critic,
       critics[name].params,
       critics[name].batch_stats,
-      critic.view(generated.video, view_key),
+      critic.view(critic.pair(example, generated)[1], view_key),
       example.label,
     )
-    values[f'generator/{name}'] = losses.adversarial_loss(verdict.logits)
+    values[f'generator/{name}'] = critic.game.generator(verdict.logits)
     total += system.adversarial_weight * values[f'generator/{name}']
     if critic.label_weight:
       values[f'generator/{name}_label'] = losses.label_loss(verdict.label_logits, example.label)

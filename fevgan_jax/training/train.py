@@ -75,6 +75,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = datasets.Clips(builder, 'train')
+  check_given(config, source[0])
   parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
   if config.batch_size > len(source):
     raise UserError(
@@ -132,6 +133,20 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   return current
 
 
+def check_given(config: ml_collections.ConfigDict, clip: dict) -> None:
+  """Whether the clips have what the system cannot do without.
+
+  Raises:
+    UserError: they do not.
+  """
+  missing = [name for name in models.recipe(config.system).needs if name not in clip]
+  if missing:
+    raise UserError(
+      f'{config.system}: learns from {", ".join(missing)}, which the clips of '
+      f'{config.dataset.name} do not have: choose another data set or another system'
+    )
+
+
 def count_steps(epochs: float, clips: int, batch_size: int) -> int:
   """Of a run."""
   return max(1, round(epochs * clips / batch_size))
@@ -176,7 +191,9 @@ def create_state(
   system: System, frozen, config: ml_collections.ConfigDict, clip: dict
 ) -> TrainState:
   """A fresh state for clips like this one, as a function of the seed."""
-  batch = {'video': jnp.asarray(clip['video'])[None], 'label': jnp.zeros(1, jnp.int32)}
+  kinds = batches.kinds(models.recipe(config.system).wanted)
+  batch = {'label': jnp.zeros(1, jnp.int32)}
+  batch |= {name: jnp.asarray(clip[name], kinds[name])[None] for name in kinds if name in clip}
 
   def create(frozen, batch, rng) -> TrainState:
     return state.create(system, system.example(frozen, batch), rng)

@@ -1,6 +1,9 @@
 """The terms of the objective, one equation of the paper each. All are means, so that weights do
 not depend on sizes."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -31,6 +34,41 @@ def adversarial_loss(fake_logits: Array) -> Array:
   """-log sigmoid(fake), the generator's non-saturating side of eq. (3). [batch, ...] -> scalar,
   at least 0."""
   return optax.sigmoid_binary_cross_entropy(fake_logits, jnp.ones_like(fake_logits)).mean()
+
+
+def wasserstein_critic_loss(real_logits: Array, fake_logits: Array) -> Array:
+  """Mean fake - mean real: the negative distance that a Lipschitz critic sees (Arjovsky et al.,
+  2017). [batch, ...] each -> scalar."""
+  return fake_logits.mean() - real_logits.mean()
+
+
+def wasserstein_loss(fake_logits: Array) -> Array:
+  """The generator's side of it: - mean fake. [batch, ...] -> scalar."""
+  return -fake_logits.mean()
+
+
+class Game(NamedTuple):
+  """The two sides of a critic and its generator.
+
+  Attributes:
+    critic: (logits of real clips, logits of generated ones) -> scalar.
+    generator: (logits of generated clips) -> scalar.
+  """
+
+  critic: Callable[[Array, Array], Array]
+  generator: Callable[[Array], Array]
+
+
+CROSS_ENTROPY = Game(critic_loss, adversarial_loss)
+WASSERSTEIN = Game(wasserstein_critic_loss, wasserstein_loss)
+
+
+def gradient_penalty(gradients: Array) -> Array:
+  """How far a critic's slope is from 1 (Gulrajani et al., 2017): the mean of (|gradient| - 1)^2
+  over a batch of gradients [batch, ...] with respect to what it judges, norms being those of all
+  numbers together."""
+  norms = jnp.sqrt((gradients**2).sum(range(1, gradients.ndim)) + 1e-12)
+  return ((norms - 1) ** 2).mean()
 
 
 def label_loss(label_logits: Array, label: Array) -> Array:

@@ -7,7 +7,7 @@ in `models/` and the step, the loop and the evaluation stay as they are.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import flax.struct
@@ -19,6 +19,7 @@ import optax
 from fevgan_jax.faces import crop, truth
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.identity import IdentityEncoder
+from fevgan_jax.models.parts.losses import CROSS_ENTROPY, Game
 
 Array = jax.Array
 
@@ -98,12 +99,14 @@ class Example:
       one.
     truth: what a renderer knows of the clip, of a system that learns from it and a data set that
       has it; else None.
+    landmarks: [batch, time, 68, 2] in pixels, to the right and down; likewise.
   """
 
   video: Array
   label: Array
   features: Array | None
   truth: Truth | None = None
+  landmarks: Array | None = None
 
   @property
   def image(self) -> Array:
@@ -134,6 +137,11 @@ class Verdict:
   label_logits: Array | None = None
 
 
+def videos(example: Example, generated: Generated) -> tuple[Array, Array]:
+  """What most critics judge."""
+  return example.video, generated.video
+
+
 def whole_clip(video: Array, rng: Array) -> Array:
   """The view of a critic that judges all frames."""
   del rng
@@ -149,6 +157,10 @@ class Critic:
       it classifies too.
     optimizer: updates its parameters.
     view: (video, rng) -> what of the clip it judges.
+    pair: (example, generated) -> the real and the generated video, or what else it judges.
+    game: its loss and the generator's.
+    gradient_penalty: weight of `losses.gradient_penalty`, between real and generated views.
+    steps: of its optimizer for one of the generator's, on the same batch.
     label_weight: of the cross-entropy of the label in the losses of one that classifies: of real
       clips in its own, of generated ones in the generator's.
   """
@@ -156,6 +168,10 @@ class Critic:
   module: nn.Module
   optimizer: optax.GradientTransformation
   view: Callable[[Array, Array], Array] = whole_clip
+  pair: Callable[[Example, Generated], tuple[Array, Array]] = videos
+  game: Game = CROSS_ENTROPY
+  gradient_penalty: float = 0.0
+  steps: int = 1
   label_weight: float = 0.0
 
 
@@ -180,6 +196,7 @@ class System:
   Attributes:
     generator: module, (image, label, features, train), as in `Example` -> Generated; draws noise,
       if any, from the random stream 'noise'.
+    given: of an `Example`, what the generator is also given in training, by keyword.
     optimizer: updates the generator's parameters.
     critics: by name.
     terms: by name.
@@ -201,6 +218,7 @@ class System:
   adversarial_weight: float = 1.0
   judges_before_update: bool = False
   graded: bool = False
+  given: Sequence[str] = ()
   identity: IdentityEncoder | None = None
   dtype: jnp.dtype = jnp.float32
   axis_name: str | None = None
@@ -221,7 +239,12 @@ class System:
     see."""
     video = to_signed(batch['video'])
     label = self.condition(batch['label'], batch.get('intensity', 1.0))
-    return Example(video, label, self.encode(frozen, video[:, 0]), Truth.of(batch))
+    features = self.encode(frozen, video[:, 0])
+    return Example(video, label, features, Truth.of(batch), batch.get('landmarks'))
+
+  def guidance(self, example: Example) -> dict[str, Array]:
+    """What the generator is given in training, and has to do without when it is used."""
+    return {name: getattr(example, name) for name in self.given}
 
   def condition(self, labels: Array, intensity: Array | float) -> Array:
     """Labels, int [batch] or mixtures of them, float [batch, 6], and intensities, [batch] or one
