@@ -37,8 +37,8 @@ class Config(builder.Config):
 class Builder(builder.RecordedFaces):
   """People who make the six basic expressions in front of a blue screen."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.', '1.1.0': 'Landmarks; clips as before.'}
   BUILDER_CONFIGS = builder.at_both_sizes(
     [Config(name='public', description='The public split: 42 people and 10.')]
   )

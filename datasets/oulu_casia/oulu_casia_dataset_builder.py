@@ -54,8 +54,8 @@ class Config(builder.Config):
 class Builder(builder.RecordedFaces):
   """80 people who make the six basic expressions, from neutral to the apex."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.', '1.1.0': 'Landmarks; clips as before.'}
   BUILDER_CONFIGS = builder.at_both_sizes(
     [
       Config(

@@ -28,8 +28,8 @@ class Config(builder.Config):
 class Builder(builder.RecordedFaces):
   """Whoever makes any of the six basic expressions."""
 
-  VERSION = tfds.core.Version('1.0.0')
-  RELEASE_NOTES = {'1.0.0': 'Initial release.'}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES = {'1.0.0': 'Initial release.', '1.1.0': 'Landmarks; clips as before.'}
   BUILDER_CONFIGS = builder.at_both_sizes(
     [
       Config(name='to_apex', description='Every clip ends at the apex.'),

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from tensorflow_datasets.core import shuffle
 
-from fevgan_jax.faces import preparation
+from fevgan_jax.faces import preparation, recording
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 from fevgan_jax.runtime.errors import UserError
@@ -119,6 +119,9 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           'video': tfds.features.Tensor(
             shape=(config.frames, config.size, config.size, 3), dtype=np.uint8, encoding='bytes'
           ),
+          'landmarks': tfds.features.Tensor(
+            shape=(config.frames, 68, 2), dtype=np.float32, encoding='bytes'
+          ),
           'label': tfds.features.ClassLabel(names=list(EXPRESSIONS)),
           'subject': tfds.features.Text(),
           'take': tfds.features.Text(),
@@ -162,15 +165,10 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   ) -> Iterator[tuple[str, dict[str, Any]]]:
     for which, outcome in outcomes:
       if isinstance(outcome, pathlib.Path):
-        yield (
-          str(which),
-          {
-            'video': np.load(outcome),
-            'label': which.label,
-            'subject': which.subject,
-            'take': which.take,
-          },
-        )
+        with np.load(outcome) as clip:
+          features = {name: clip[name] for name in recording.Clip._fields}
+        about = {'label': which.label, 'subject': which.subject, 'take': which.take}
+        yield str(which), features | about
 
   @property
   def _unfinished(self) -> pathlib.Path:

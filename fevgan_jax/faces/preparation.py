@@ -36,7 +36,7 @@ def finish(
 
   Args:
     recordings: to be made clips.
-    folder: for a file per clip (uint8 [frames, size, size, 3]) or refusal, named by everything that
+    folder: for a file per clip (what `recording.Clip` holds) or refusal, named by everything that
       the result depends on: a file of the recording that has changed since makes a new one.
     frames: see `recording.clip`.
     size: see `recording.clip`.
@@ -82,19 +82,19 @@ def finish(
 
 
 def _finish(which: Recording, name: pathlib.Path, frames: int, size: int) -> None:
-  """In a worker: writes NAME.npy with the clip, or NAME.txt with the reason why there is none."""
+  """In a worker: writes NAME.npz with the clip, or NAME.txt with the reason why there is none."""
   try:
     clip = recording.clip(which, frames, size)
   except recording.Refused as reason:
     with replacing(f'{name}.txt') as temporary:
       pathlib.Path(temporary).write_text(str(reason), encoding='utf-8')
   else:
-    with replacing(f'{name}.npy') as temporary:
-      np.save(temporary, clip)
+    with replacing(f'{name}.npz') as temporary, open(temporary, 'wb') as file:
+      np.savez(file, **clip._asdict())
 
 
 def _outcome(name: pathlib.Path) -> Outcome | None:
-  clip, reason = (name.with_suffix(suffix) for suffix in ('.npy', '.txt'))
+  clip, reason = (name.with_suffix(suffix) for suffix in ('.npz', '.txt'))
   if clip.exists():
     return clip
   return reason.read_text(encoding='utf-8') if reason.exists() else None

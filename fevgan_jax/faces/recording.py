@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +12,8 @@ from fevgan_jax.faces import crop, detect, track
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 
-# Changes with whatever changes the pixels of a clip: finished clips of another version are not
-# taken up again.
-VERSION = 1
+# Changes with whatever changes a clip: finished clips of another version are not taken up again.
+VERSION = 2
 
 FEWEST = 5  # frames: fewer show no movement
 READABLE = 3 / 4  # of all frames, at least
@@ -44,19 +44,30 @@ class Recording:
     return f'{self.subject}/{self.label}/{self.take}'
 
 
+class Clip(NamedTuple):
+  """What becomes of a recording.
+
+  Attributes:
+    video: uint8 [frames, size, size, 3], from the first recorded frame to the last, or to the
+      middle one.
+    landmarks: float32 [frames, 68, 2], in pixels of these, to the right and down: those that the
+      faces were aligned by.
+  """
+
+  video: np.ndarray
+  landmarks: np.ndarray
+
+
 class Refused(Exception):
   """A recording cannot become a clip, and why."""
 
 
-def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> np.ndarray:
+def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> Clip:
   """Crops every frame to the one template, then takes `frames` equally spaced moments.
 
   Between two recorded frames lies their weighted mean: the paper brings clips to one length by
   Karcher means (section 4.2), and that of two pictures in pixel space is the linear interpolation.
   Frames that cannot be read are bridged in the same way.
-
-  Returns:
-    uint8 [frames, size, size, 3], from the first recorded frame to the last, or to the middle one.
 
   Raises:
     Refused: too few frames can be read or show a face, or the face is too small.
@@ -88,12 +99,16 @@ def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> np.nd
     for time, picture in enumerate(pictures(recording))
     if time in points_of
   }
-  weights = places - before
-  blended = [
-    (1 - weight) * crops[times[i]] + weight * crops[times[i + 1]]
-    for i, weight in zip(before, weights)
-  ]
-  return np.stack(blended).round().astype(np.uint8)
+  aligned = {
+    time: crop.transform(crop.similarity(points, size), points)
+    for time, points in points_of.items()
+  }
+
+  def between(of: dict[int, np.ndarray]) -> np.ndarray:
+    weights = zip(before, places - before)
+    return np.stack([(1 - w) * of[times[i]] + w * of[times[i + 1]] for i, w in weights])
+
+  return Clip(between(crops).round().astype(np.uint8), between(aligned).astype(np.float32))
 
 
 def pictures(recording: Recording) -> Iterator[np.ndarray | UserError]:

@@ -109,7 +109,7 @@ def test_clips_are_aligned_and_end_at_the_apex(prepared):
 
 
 def test_nothing_is_left_beside_the_version(prepared):
-  assert [path.name for path in prepared.data_path.parent.iterdir()] == ['1.0.0']
+  assert [path.name for path in prepared.data_path.parent.iterdir()] == ['1.1.0']
 
 
 def test_without_files_the_license_is_explained(tmp_path):
@@ -171,22 +171,22 @@ def run(config, tmp_path):
 
 
 def test_a_killed_preparation_goes_on(prepared, run, tmp_path):
-  unfinished = tmp_path / 'mug' / 'public' / 'unfinished-1.0.0'
+  unfinished = tmp_path / 'mug' / 'public' / 'unfinished-1.1.0'
   with run() as process:
-    while len(list(unfinished.glob('*.npy'))) < 2:
+    while len(list(unfinished.glob('*.npz'))) < 2:
       assert process.poll() is None
       time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
   time.sleep(1)  # the processes that it had started end with it
-  done = len(list(unfinished.glob('*.npy'))) + len(list(unfinished.glob('*.txt')))
+  done = len(list(unfinished.glob('*.npz'))) + len(list(unfinished.glob('*.txt')))
   assert 2 <= done < len(KEPT) + len(REFUSED)
-  assert not (tmp_path / 'mug' / 'public' / '1.0.0').exists()
+  assert not (tmp_path / 'mug' / 'public' / '1.1.0').exists()
   with run() as process:
     log = process.stderr.read()
   assert process.returncode == 0, log
   assert f'{done} of {len(KEPT) + len(REFUSED)} recordings were finished before' in log
-  assert [path.name for path in (tmp_path / 'mug' / 'public').iterdir()] == ['1.0.0']
-  again = tfds.builder_from_directory(str(tmp_path / 'mug' / 'public' / '1.0.0'))
+  assert [path.name for path in (tmp_path / 'mug' / 'public').iterdir()] == ['1.1.0']
+  again = tfds.builder_from_directory(str(tmp_path / 'mug' / 'public' / '1.1.0'))
   for split in ('train', 'test'):
     one, two = (scenes.table(which.as_data_source(split)) for which in (prepared, again))
     assert one.keys() == two.keys()
@@ -222,5 +222,5 @@ assert not {'tensorflow', 'fevgan_jax', 'mug', 'datasets'} & set(sys.modules)
     cwd=tmp_path,
   )
   assert result.returncode == 0, result.stderr
-  line = "5 (32, 64, 64, 3) uint8 ['label', 'subject', 'take', 'video']"
+  line = "5 (32, 64, 64, 3) uint8 ['label', 'landmarks', 'subject', 'take', 'video']"
   assert result.stdout.splitlines() == [line, line]

@@ -31,7 +31,9 @@ def finish(recordings: list[Recording], folder: pathlib.Path, frames: int = 4) -
 def test_finished_clips_are_kept_until_their_files_change(recordings, tmp_path):
   folder = tmp_path / 'unfinished'
   clip, reason = finish(recordings, folder)
-  assert np.load(clip).shape == (4, 64, 64, 3)
+  with np.load(clip) as parts:
+    assert parts['video'].shape == (4, 64, 64, 3)
+    assert parts['landmarks'].shape == (4, 68, 2)
   assert reason == '3 frames, expected at least 5'
   before = clip.stat().st_mtime_ns
   assert finish(recordings, folder) == [clip, reason]
@@ -48,7 +50,7 @@ def test_report_counts_by_split_subject_and_label():
   def recording(subject: str, label: str, take: str) -> Recording:
     return Recording(subject, label, take, ())
 
-  clip = pathlib.Path('a.npy')
+  clip = pathlib.Path('a.npz')
   splits = {
     'train': [
       (recording('001', 'anger', 'a'), clip),

@@ -35,7 +35,7 @@ def decoded(file: bytes) -> np.ndarray:
 
 
 def test_nine_frames_become_a_clip(tmp_path, files):
-  clip = recording.clip(of(tmp_path, files), frames=17, size=64)
+  clip, landmarks = recording.clip(of(tmp_path, files), frames=17, size=64)
   assert clip.shape == (17, 64, 64, 3) and clip.dtype == np.uint8
   # 17 moments of 9 frames: every second is a recorded frame, those between are means of two.
   middle = (clip[:-2:2].astype(float) + clip[2::2]) / 2
@@ -43,6 +43,15 @@ def test_nine_frames_become_a_clip(tmp_path, files):
   for at, file in ((0, files[0]), (-1, files[-1])):
     alone = crop.crop(decoded(file), detect.landmarks(decoded(file)))
     assert np.abs(clip[at] - alone.astype(float)).mean() < 4
+  # Those that the faces were aligned by, in the crop's pixels: a smile is broader than before.
+  assert landmarks.shape == (17, 68, 2) and landmarks.dtype == np.float32
+  np.testing.assert_allclose(landmarks[1::2], (landmarks[:-2:2] + landmarks[2::2]) / 2, atol=1e-4)
+  for at, file in ((0, files[0]), (-1, files[-1])):
+    alone = detect.landmarks(decoded(file))
+    alone = crop.transform(crop.similarity(alone), alone)
+    assert np.abs(landmarks[at] - alone).mean() < 0.7
+  width = landmarks[:, 54, 0] - landmarks[:, 48, 0]
+  assert width[-1] > width[0] + 1
 
 
 def test_the_first_half_ends_at_the_middle(tmp_path, files):
@@ -50,7 +59,7 @@ def test_the_first_half_ends_at_the_middle(tmp_path, files):
   recorded = of(tmp_path, there_and_back, first_half=True)
   assert len(list(recording.pictures(recorded))) == 9
   np.testing.assert_array_equal(
-    recording.clip(recorded, 4), recording.clip(of(tmp_path, there_and_back[:9]), 4)
+    recording.clip(recorded, 4).video, recording.clip(of(tmp_path, there_and_back[:9]), 4).video
   )
   assert [recording.half(count) for count in (1, 2, 3, 4)] == [1, 1, 2, 2]
 
@@ -59,8 +68,8 @@ def test_unreadable_frames_are_bridged(tmp_path, files):
   damaged = [*files]
   damaged[3] = files[3][: len(files[3]) // 2]
   damaged[6] = b''
-  whole = recording.clip(of(tmp_path / 'whole', files), 9)
-  bridged = recording.clip(of(tmp_path / 'damaged', damaged), 9)
+  whole = recording.clip(of(tmp_path / 'whole', files), 9).video
+  bridged = recording.clip(of(tmp_path / 'damaged', damaged), 9).video
   # The fourth of nine moments is now the mean of the third and the fifth.
   middle = (bridged[2].astype(float) + bridged[4]) / 2
   assert np.abs(bridged[3] - middle).max() <= 1
@@ -70,7 +79,7 @@ def test_unreadable_frames_are_bridged(tmp_path, files):
 def test_a_frame_without_a_face_is_bridged(tmp_path, files):
   dark = [*files]
   dark[4] = scenes.jpeg(np.full((240, 320, 3), 20, np.uint8))
-  clip = recording.clip(of(tmp_path, dark), 9)
+  clip = recording.clip(of(tmp_path, dark), 9).video
   assert clip[4].max() < 40  # its own pixels, where the face is expected
   assert np.abs(clip[3] - clip[5].astype(float)).mean() < 8
 
@@ -108,7 +117,7 @@ def test_what_is_refused_says_why(tmp_path, files):
 
 def test_infrared_needs_no_color(tmp_path, files):
   grey = [scenes.jpeg(np.asarray(Image.fromarray(decoded(file)).convert('L'))) for file in files]
-  clip = recording.clip(of(tmp_path, grey, grey=True), 5)
+  clip = recording.clip(of(tmp_path, grey, grey=True), 5).video
   assert (clip == clip[..., :1]).all() and clip.max() > 100
 
 
@@ -135,8 +144,8 @@ def test_a_video_is_read_upright(tmp_path, files):
   read = list(media.read_video(path))
   assert len(read) == 9 and read[0].shape == (240, 320, 3)
   assert np.abs(read[-1] - pictures[-1].astype(float)).mean() < 4
-  clip = recording.clip(Recording('Zoë', 'happiness', 'ein Lächeln.mp4', (str(path),)), 9)
-  whole = recording.clip(of(tmp_path / 'whole', files), 9)
+  clip = recording.clip(Recording('Zoë', 'happiness', 'ein Lächeln.mp4', (str(path),)), 9).video
+  whole = recording.clip(of(tmp_path / 'whole', files), 9).video
   assert np.abs(clip - whole.astype(float)).mean() < 4
   there = Recording('Zoë', 'happiness', 'half', (str(path),), first_half=True)
   assert len(list(recording.pictures(there))) == 5

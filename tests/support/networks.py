@@ -84,6 +84,9 @@ def narrow(name: str, data_dir: str = ''):
   config = synthetic_faces.get_config(name)
   config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
   config.model.width = config.critic.width = 1
+  if 'texture_width' in config.model:  # whose others are parts of the first
+    config.model.width, config.critic.width = 16, 4
+    config.model.texture_width = config.critic.texture_width = 1
   if 'spatial_width' in config.model:
     config.model.spatial_width = 1
   if 'identity' in config:

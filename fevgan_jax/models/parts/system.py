@@ -157,22 +157,22 @@ class Critic:
       it classifies too.
     optimizer: updates its parameters.
     view: (video, rng) -> what of the clip it judges.
+    label_weight: of the cross-entropy of the label in the losses of one that classifies: of real
+      clips in its own, of generated ones in the generator's.
     pair: (example, generated) -> the real and the generated video, or what else it judges.
     game: its loss and the generator's.
     gradient_penalty: weight of `losses.gradient_penalty`, between real and generated views.
     steps: of its optimizer for one of the generator's, on the same batch.
-    label_weight: of the cross-entropy of the label in the losses of one that classifies: of real
-      clips in its own, of generated ones in the generator's.
   """
 
   module: nn.Module
   optimizer: optax.GradientTransformation
   view: Callable[[Array, Array], Array] = whole_clip
+  label_weight: float = 0.0
   pair: Callable[[Example, Generated], tuple[Array, Array]] = videos
   game: Game = CROSS_ENTROPY
   gradient_penalty: float = 0.0
   steps: int = 1
-  label_weight: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
