@@ -12,7 +12,6 @@ from fevgan_jax.evaluation import page, runs, tables
 from fevgan_jax.inference import trained
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.files import replacing
-from fevgan_jax.training import checkpoint
 
 COMMAND = 'command.txt'  # in the workdir: what started the run
 
@@ -29,7 +28,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
   The page is one file that needs no network: what was run, clips of people that training has not
   seen beside the real ones, the table with its anchors, the curves, and how to make it again.
   """
-  saved = checkpoint.saved_config(workdir)
+  _, saved, _ = trained.kept(workdir)
   config = trained.restored_config(saved, {}, workdir)
   result = json.loads((workdir / 'evaluation.json').read_text())
   run = runs.Run(models.title(config), workdir, config, result)
@@ -55,10 +54,11 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
 def facts(run: runs.Run) -> dict[str, str]:
   """What was run."""
   config, result = run.config, run.result
+  step = result['step']  # exported weights do not know it
+  steps = '' if step is None else f', {step} steps of {config.batch_size} clips'
   return {
     'system': run.name,
-    'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs, '
-    f'{result["step"]} steps of {config.batch_size} clips',
+    'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs{steps}',
     'measured on': f'{result["dataset"]}, {result["split"]} split: {result["clips"]} clips of '
     f'{result["people"]} people that training has not seen',
     'precision': result['precision'],

@@ -43,12 +43,17 @@ class Run:
     return self.config.system
 
   @property
+  def knows_picture(self) -> bool:
+    return 'image' in models.recipe(self.system).conditions
+
+  @property
   def without(self) -> tuple[str, ...]:
     """The parts that an ablation leaves out."""
     return models.recipe(self.system).without(self.config)
 
   def paper(self, dataset: str) -> tuple[float, ...]:
-    """PSNR, SSIM, ACD and ACD-I that FEV-GAN's paper reports of it on a data set; () of none."""
+    """PSNR, SSIM, ACD and ACD-I that FEV-GAN's paper reports of it on a data set, NaN where it has
+    none; () of none."""
     reported = models.recipe(self.system).paper.get(dataset, {})
     return reported.get(self.without, ())
 

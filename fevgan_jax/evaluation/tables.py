@@ -1,7 +1,8 @@
 """Tables 1 and 3 of the paper with our numbers, their anchors, and how sure the differences are."""
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,12 +28,19 @@ class Table:
 
 
 def tables(runs: list[Run]) -> list[Table]:
-  """Table 1 over the systems, Table 3 over the ablations if there are any, and differences."""
+  """Table 1 over the systems, Table 3 over the ablations if there are any, and differences. Systems
+  that are shown no picture have a table of their own: what they make is of nobody in particular, so
+  that nothing follows from how near it comes to a clip's pixels."""
   whole = [run for run in runs if not run.is_ablation]
   ablations = [run for run in runs if run.is_ablation]
+  shown = [run for run in whole if run.knows_picture]
+  others = [run for run in whole if not run.knows_picture]
   made = []
-  if whole:
-    made.append(measured('Table 1: systems', whole, anchors=True))
+  if shown:
+    made.append(measured('Table 1: systems', shown, anchors=True))
+  if others:
+    title = 'Table 1: systems that know no picture'
+    made.append(measured(title, others, anchors=True, left_out=('psnr', 'ssim')))
   if ablations:
     beside = [*ablations, *whole_systems(runs, ablations)]
     made.append(measured('Table 3: ablations', beside, anchors=not whole))
@@ -41,17 +49,18 @@ def tables(runs: list[Run]) -> list[Table]:
   return made
 
 
-def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
+def measured(title: str, runs: list[Run], *, anchors: bool, left_out: Sequence[str] = ()) -> Table:
   """What was measured, one line a run, then the anchors; the paper's numbers at the right."""
+  columns = {metric: column for metric, column in COLUMNS.items() if metric not in left_out}
   dataset = runs[0].result['dataset'].split('/')[0]
   dataset = dataset if dataset in DATASETS else 'mug'
   rows = []
   for run in runs:
-    beside = ' / '.join(f'{x:.2f}' for x in run.paper(dataset))
-    rows.append([run.name, *cells(run.result['mean']['generated']), beside])
+    beside = ' / '.join('-' if math.isnan(x) else f'{x:.2f}' for x in run.paper(dataset))
+    rows.append([run.name, *cells(run.result['mean']['generated'], columns), beside])
   if anchors:
     mean = runs[0].result['mean']
-    rows += [[ROWS[row], *cells(mean[row]), ''] for row in mean if row != 'generated']
+    rows += [[ROWS[row], *cells(mean[row], columns), ''] for row in mean if row != 'generated']
   auc = runs[0].result['face_network_auc']
   network = runs[0].result['face_network']
   note = (
@@ -66,11 +75,12 @@ def measured(title: str, runs: list[Run], *, anchors: bool) -> Table:
       'does not give in full: its numbers stand here for their order and must not be set against '
       'ours.'
     )
-  note += order(
-    {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs},
-    {run.name: run.paper(dataset)[0] for run in runs if run.paper(dataset)},
-  )
-  head = ['', *(title for title, _ in COLUMNS.values())]
+  if 'psnr' in columns:
+    note += order(
+      {run.name: run.result['mean']['generated']['psnr']['value'] for run in runs},
+      {run.name: run.paper(dataset)[0] for run in runs if run.paper(dataset)},
+    )
+  head = ['', *(title for title, _ in columns.values())]
   return Table(title, [*head, f'paper, {DATASETS[dataset]}: PSNR / SSIM / ACD / ACD-I'], rows, note)
 
 
@@ -85,8 +95,8 @@ def order(here: dict[str, float], paper: dict[str, float]) -> str:
   return f' By PSNR: {ours} here, {there}'
 
 
-def cells(mean: dict) -> list[str]:
-  return [cell(mean.get(metric), style) for metric, (_, style) in COLUMNS.items()]
+def cells(mean: dict, columns: Mapping[str, tuple[str, str]]) -> list[str]:
+  return [cell(mean.get(metric), style) for metric, (_, style) in columns.items()]
 
 
 def differences(runs: list[Run]) -> Table:

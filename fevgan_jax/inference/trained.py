@@ -80,9 +80,7 @@ def load(
     UserError: no checkpoint; no weights of this system come with the project; an override that
       `restored_config` refuses; or the face network's weight file is missing.
   """
-  if workdir is not None and (workdir / WEIGHTS_FILE).exists():
-    (variables, saved), step = weights_file.read(workdir / WEIGHTS_FILE), None
-  elif workdir is None:
+  if workdir is None:
     path = shipped(system)
     if not path.exists():
       raise UserError(
@@ -91,7 +89,7 @@ def load(
       )
     (variables, saved), step = weights_file.read(path), None
   else:
-    variables, saved, step = checkpoint.restore_generator(workdir)
+    variables, saved, step = kept(workdir)
   config = restored_config(saved, overrides or {}, workdir or path.name)
   encoder, frozen = models.load_identity(config)
   built = models.build(config, encoder)
@@ -100,6 +98,17 @@ def load(
   variables, frozen = jax.device_put((variables, frozen))
   generate_all = functools.partial(jax.jit(built.generated), variables, frozen)
   return TrainedGenerator(config, step, shape, variables, generate_all, built.graded)
+
+
+def kept(workdir: pathlib.Path) -> tuple[dict, dict, int | None]:
+  """The variables, config and step of the generator in a workdir; no step where `export` wrote it.
+
+  Raises:
+    UserError: there is none that can be read.
+  """
+  if (workdir / WEIGHTS_FILE).exists():
+    return *weights_file.read(workdir / WEIGHTS_FILE), None
+  return checkpoint.restore_generator(workdir)
 
 
 def restored_config(

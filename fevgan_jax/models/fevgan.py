@@ -433,5 +433,5 @@ RECIPE = Recipe(
     },
     'oulu_casia': {(): (25.61, 0.89, 0.12, 0.19)},
   },
-  preferred={'cvgan': 0.914, 'mocogan': 0.781, 'imaginator': 0.711},
+  preferred={'motiongan': 0.6805, 'cvgan': 0.914, 'mocogan': 0.781, 'imaginator': 0.711},
 )

@@ -1,5 +1,6 @@
 """Tables, figures and the page over real, tiny runs."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from configs import synthetic_faces
 from fevgan_jax import models
 from fevgan_jax.evaluation import compare, runs, tables
 from fevgan_jax.runtime import media
@@ -107,3 +109,19 @@ def test_what_was_not_measured(run, other, config, tmp_path):
   (other / 'evaluation.json').unlink()
   with pytest.raises(UserError, match='no evaluation.json: measure it with --mode evaluate'):
     compare.compare([other], tmp_path / 'out')
+
+
+def test_systems_that_know_no_picture_have_a_table_without_the_clips_pixels(run, config):
+  measured = runs.read(run[0], {})
+  vgan = synthetic_faces.get_config('vgan')
+  other = dataclasses.replace(measured, name='VGAN', config=vgan)
+  motiongan = dataclasses.replace(
+    measured, name='MotionGAN', config=synthetic_faces.get_config('motiongan')
+  )
+  first, second, *_ = tables.tables([motiongan, other])
+  assert 'PSNR (dB)' in first.head and [row[0] for row in first.rows][:1] == ['MotionGAN']
+  assert first.rows[0][-1] == '25.90 / 0.90 / - / -'
+  assert not {'PSNR (dB)', 'SSIM'} & {*second.head} and 'ACD' in second.head
+  assert [row[0] for row in second.rows][:2] == ['VGAN', 'real clip']
+  assert {len(row) for row in second.rows} == {len(second.head)}
+  assert 'By PSNR' not in second.note

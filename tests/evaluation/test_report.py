@@ -1,9 +1,12 @@
 """The page of a real, tiny run."""
 
+import json
 import re
 import shutil
 
 from fevgan_jax.evaluation import report
+from fevgan_jax.inference import trained
+from fevgan_jax.training import checkpoint, weights_file
 
 
 def test_the_page_holds_everything(run, tmp_path, caplog):
@@ -37,3 +40,12 @@ def test_what_it_was_trained_on_is_told_from_what_it_was_measured_on(run, tmp_pa
   assert '<dd>synthetic_faces/tiny, 2 epochs' in page
   assert '<dd>synthetic_faces/full/' in page
   assert '<dt>dataset.config</dt><dd>tiny</dd>' in page
+
+
+def test_exported_weights_have_a_page_too(run, tmp_path):
+  variables, config, _ = checkpoint.restore_generator(run[0])
+  weights_file.write(tmp_path / trained.WEIGHTS_FILE, variables, config)
+  result = json.loads((run[0] / 'evaluation.json').read_text()) | {'step': None}
+  (tmp_path / 'evaluation.json').write_text(json.dumps(result))
+  page = report.write(tmp_path).read_text()
+  assert '<dd>synthetic_faces/tiny, 2 epochs</dd>' in page
