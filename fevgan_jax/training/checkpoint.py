@@ -71,7 +71,7 @@ class Checkpoints:
     needed, free = sum(x.nbytes for x in jax.tree.leaves(host)), shutil.disk_usage(self.folder).free
     if free < 1.1 * needed:  # tensorstore, too, would tell, in a hundred tracebacks
       raise self._cannot_write(OSError(errno.ENOSPC, 'full'))
-    step, arrays = int(host.step), {'generator': host.generator, 'critics': host.critics}
+    step, arrays = int(host.step), _arrays(host)
     json_items = {'data': data, 'config': config}
     json_items['digests'] = {
       name: digest(step, item) for name, item in {**arrays, **json_items}.items()
@@ -101,12 +101,9 @@ class Checkpoints:
     if self._manager is None:
       return state, data, config
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, parallel.fetch(state))
+    arrays = {name: ocp.args.StandardRestore(item) for name, item in _arrays(abstract).items()}
     step, items, unreadable = _newest(
-      self._manager,
-      generator=ocp.args.StandardRestore(abstract.generator),
-      critics=ocp.args.StandardRestore(abstract.critics),
-      data=ocp.args.JsonRestore(),
-      config=ocp.args.JsonRestore(),
+      self._manager, **arrays, data=ocp.args.JsonRestore(), config=ocp.args.JsonRestore()
     )
     for broken, reason in unreadable.items():
       logging.warning('checkpoint %d cannot be read (%s): trying the one before it', broken, reason)
@@ -114,7 +111,8 @@ class Checkpoints:
       self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
       step = jax.numpy.asarray(step, jax.numpy.int32)
-      return TrainState(step, items.generator, items.critics), items.data, items.config
+      found = TrainState(step, **{'critics': {}, **{name: items[name] for name in arrays}})
+      return found, items.data, items.config
     if unreadable:
       raise UserError(
         f'{self.folder}: none of the checkpoints {[*unreadable]} can be read: '
@@ -207,6 +205,12 @@ def without_places(config: ml_collections.ConfigDict) -> str:
       if key not in PLACES and not key.startswith('evaluation.')
     }
   )
+
+
+def _arrays(state: TrainState) -> dict[str, Any]:
+  """The items that are made of arrays; one without any, of a system without critics, is none."""
+  items = {'generator': state.generator, 'critics': state.critics}
+  return {name: item for name, item in items.items() if item}
 
 
 def _open(folder: pathlib.Path, **options) -> ocp.CheckpointManager:

@@ -33,6 +33,14 @@ TERMS = {  # FEV-GAN's runs are in test_train
   'imaginator': {'reconstruction'},
   'g3an': set(),
   'rvgan': set(),
+  'vdsm': {
+    'frames_likelihood',
+    'clip_likelihood',
+    'person',
+    'poses',
+    'action',
+    'motion',
+  },
   'motiongan': {'motion', 'angle', 'texture', 'landmarks'},
   'fevgan_plus': {'reconstruction', 'displacement', 'edges', 'shading', 'sheets'},
 }
@@ -242,8 +250,9 @@ def test_short_runs_are_short_for_every_system(name):
   assert config.dataset.config == 'full'
   assert config.batch_size == fevgan.batch_size
   # At equal width a clip of RV-GAN's costs ten others; MotionGAN's maps are small.
-  width = {'rvgan': 16, 'motiongan': 128}.get(name, fevgan.model.width)
-  assert (config.model.width, config.critic.width) == (width, fevgan.critic.width)
+  width = {'rvgan': 16, 'motiongan': 128, 'vdsm': 128}.get(name, fevgan.model.width)
+  assert config.model.width == width
+  assert config.get('critic', fevgan.critic).width == fevgan.critic.width
   assert models.identity_network(config) == ''
   published = base.get_config(name)
   assert config.loss == published.loss

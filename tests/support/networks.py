@@ -83,7 +83,11 @@ def narrow(name: str, data_dir: str = ''):
   network."""
   config = synthetic_faces.get_config(name)
   config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
-  config.model.width = config.critic.width = 1
+  config.model.width = 1
+  if 'critic' in config:
+    config.critic.width = 1
+  if 'hidden' in config.model:  # each layer has half of the channels of the one before
+    config.model.width, config.model.hidden = 8, 4
   if 'texture_width' in config.model:  # whose others are parts of the first
     config.model.width, config.critic.width = 16, 4
     config.model.texture_width = config.critic.texture_width = 1
