@@ -94,8 +94,9 @@ def published(config: Config) -> None:
   to a constant speed; the label is one-hot, theirs has random numbers in place of 1; the critic
   has layer normalization, theirs normalizes over the batch, of which the gradient penalty knows
   nothing; what the generator says is projected to the tangent space; the reference point is the
-  mean of all training motions, as in 2019; length is the mean of the label's training clips, theirs
-  is set by hand; one learning rate for all networks, MotionGAN's is 1e-4 at most.
+  mean of all training motions, as in 2019; a motion ends as far away as the label's training clips
+  do on average, theirs have a length set by hand; one learning rate for all networks, MotionGAN's
+  is 1e-4 at most.
   """
   config.batch_size = 64
   config.optimizer.learning_rate = 2e-4
@@ -268,7 +269,8 @@ class Finder(nn.Module):
 class Known(nn.Module):
   """What is known of the motions of the training clips, and better with every batch: their mean on
   the sphere, by the inductive rule (each batch moves it towards its own mean by its share of all
-  that was seen), and the mean length of each label's.
+  that was seen), and how far those of each label end from where they begin. Their mean length would
+  be too long: it has all of a head's trembling in it, and what is generated does not tremble.
 
   Attributes:
     axis_name: the device axis.
@@ -277,9 +279,10 @@ class Known(nn.Module):
   axis_name: str | None
 
   @nn.compact
-  def __call__(self, functions: Array | None, lengths: Array | None, label: Array) -> tuple:
-    """functions [batch, 31, 136] and lengths [batch] of real clips, or None to learn nothing, and
-    label [batch, 6] -> the mean [31, 136], and the length of each label at intensity 1, [6]."""
+  def __call__(self, functions: Array | None, ways: Array | None, label: Array) -> tuple:
+    """functions [batch, 31, 136] of real clips and how far these go, [batch], or None to learn
+    nothing, and label [batch, 6] -> the mean [31, 136], and how far each label goes at intensity 1,
+    [6]."""
     steps = self.variable('batch_stats', 'steps', jnp.zeros, ())
     mean = self.variable('batch_stats', 'mean', jnp.ones, (31, 2 * POINTS))
     travelled = self.variable('batch_stats', 'travelled', jnp.zeros, NUM_LABELS)
@@ -293,7 +296,7 @@ class Known(nn.Module):
       start = jnp.where(steps.value == 0, first, mean.value)
       way = over_devices(hypersphere.log(start, functions).mean(0)) / (steps.value + 1)
       mean.value = hypersphere.normalized(hypersphere.exp(start, way))
-      travelled.value += over_devices((one_hot(label) * lengths[:, None]).sum(0))
+      travelled.value += over_devices((one_hot(label) * ways[:, None]).sum(0))
       intensities.value += over_devices(label.sum(0))
       steps.value += 1
     seen = jnp.maximum(intensities.value, 1e-6)
@@ -331,8 +334,8 @@ class Generator(nn.Module):
     landmarks: Array | None = None,
   ) -> Generated:
     """image [batch, 64, 64, 3], label [batch, 6]. Without landmarks a clip: those of the input, as
-    they are found, make a motion of the label's mean length times the intensity. They are its
-    extra 'landmarks', [batch, 32, 68, 2] in pixels.
+    they are found, make a motion that goes as far as the label's do, times the intensity. They are
+    its extra 'landmarks', [batch, 32, 68, 2] in pixels.
 
     With those of real clips, [batch, 32, 68, 2], some of their frames, painted from these, and as
     extras what the losses compare: 'chosen' [batch, frames, 32], one-hot; 'condition', what they
@@ -357,14 +360,17 @@ class Generator(nn.Module):
       return rearrange(texture(condition, train), '(b t) ... -> b t ...', t=many), condition
 
     if landmarks is None:
-      mean, lengths = learn(None, None)
+      mean, ways = learn(None, None)
       function = hypersphere.exp(mean, hypersphere.tangent(mean, said))
-      motion = hypersphere.to_curve(function, (label.astype(jnp.float32) * lengths).sum(-1))
-      asked = moved(found, motion)
+      motion = hypersphere.to_curve(function, jnp.ones(batch))
+      way = (label.astype(jnp.float32) * ways).sum(-1)
+      way /= jnp.linalg.norm(motion[:, -1], axis=-1) + 1e-6
+      asked = moved(found, way[:, None, None] * motion)
       return Generated(paint(found, asked)[0], {'landmarks': asked})
 
-    functions, lengths = hypersphere.of_curve(shape(landmarks))
-    mean, _ = learn(functions, lengths)
+    shapes = shape(landmarks)
+    functions, _ = hypersphere.of_curve(shapes)
+    mean, _ = learn(functions, jnp.linalg.norm(shapes[:, -1] - shapes[:, 0], axis=-1))
     function = hypersphere.exp(mean, hypersphere.tangent(mean, said))
     times = jax.random.randint(self.make_rng('noise'), (batch, self.frames), 0, self.clip_frames)
     chosen = jax.nn.one_hot(times, self.clip_frames)

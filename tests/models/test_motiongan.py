@@ -97,7 +97,7 @@ def known(batches: list) -> tuple:
   return mean, lengths
 
 
-def test_the_mean_motion_and_the_mean_length_of_a_label_are_learned():
+def test_the_mean_motion_and_how_far_a_label_goes_are_learned():
   rng = np.random.default_rng(0)
   middle = hypersphere.normalized(jnp.asarray(rng.normal(size=(31, 136)), jnp.float32))
   ways = hypersphere.tangent(middle, jnp.asarray(rng.normal(size=(40, 31, 136)), jnp.float32))
