@@ -12,7 +12,7 @@ from networks import small
 
 from fevgan_jax import identity, models
 from fevgan_jax.models.parts import losses
-from fevgan_jax.models.parts.system import Critic
+from fevgan_jax.models.parts.system import Critic, Example, Generated
 from fevgan_jax.runtime import parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.training import state, step
@@ -125,6 +125,45 @@ def test_the_critics_statistics_are_of_real_clips_and_then_of_generated_ones(con
     variables['batch_stats'],
   )
   assert not same(after.critics['critic'].batch_stats, before.critics['critic'].batch_stats)
+
+
+class Linear(nn.Module):
+  """A critic whose slope is its kernel."""
+
+  @nn.compact
+  def __call__(self, seen, label, train):
+    return seen @ self.param('kernel', nn.initializers.zeros, (2,))
+
+
+def test_a_wasserstein_critic_by_hand(config):
+  # Real (1, 2), generated (3, 1), a kernel of (3, 4): the loss is 13 - 11 = 2, the slope has norm 5
+  # wherever it is, and the penalty is 4^2. Of the loss the gradient is (2, -1), of the penalty
+  # 2 * 4 * (3, 4) / 5 = (4.8, 6.4).
+  example = Example(jnp.array([[1.0, 2.0]]), jnp.zeros((1, 6)), None)
+  generated = Generated(jnp.array([[3.0, 1.0]]))
+  system = models.build(config, None)
+
+  def updated(weight: float, steps: int):
+    critic = Critic(
+      Linear(),
+      optax.sgd(0.1),
+      game=losses.WASSERSTEIN,
+      gradient_penalty=weight,
+      steps=steps,
+    )
+    params = {'kernel': jnp.array([3.0, 4.0])}
+    network = state.NetworkState(params, {}, critic.optimizer.init(params))
+    return step.update_critic(system, critic, network, example, generated, jax.random.key(0))
+
+  network, values = updated(0.0, 1)
+  np.testing.assert_allclose(network.params['kernel'], [3 - 0.2, 4 + 0.1], rtol=1e-6)
+  assert values == {'loss': 2}
+  network, values = updated(10.0, 1)
+  np.testing.assert_allclose(network.params['kernel'], [3 - 5.0, 4 - 6.3], rtol=1e-5)
+  assert values['slope'] == pytest.approx(16) and values['loss'] == pytest.approx(162)
+  network, values = updated(0.0, 3)  # the gradient is the same at every step
+  np.testing.assert_allclose(network.params['kernel'], [3 - 0.6, 4 + 0.3], rtol=1e-6)
+  assert values['loss'] == pytest.approx(2 - 2 * 0.1 * (2 * 2 + 1 * 1))
 
 
 def test_generator_is_judged_by_the_critic_after_its_update_or_before(config, batch):

@@ -62,3 +62,12 @@ def test_shapes_that_do_not_match_are_refused():
     losses.reconstruction_loss(jnp.zeros((1, 2, 2, 2, 3)), jnp.zeros((1, 1, 2, 2, 3)))
   with pytest.raises(AssertionError):
     losses.identity_loss(jnp.zeros((1, 4, 4, 8)), jnp.zeros((1, 2, 4, 4, 8)))
+
+
+def test_wasserstein_losses_and_the_slope_by_hand():
+  real, fake = jnp.array([3.0, 5.0]), jnp.array([1.0, 2.0])
+  assert losses.WASSERSTEIN.critic(real, fake) == -2.5
+  assert losses.WASSERSTEIN.generator(fake) == -1.5
+  # Norms of 5 and 0: ((5 - 1)^2 + (0 - 1)^2) / 2.
+  slopes = jnp.zeros((2, 3, 2)).at[0, 0, 0].set(3.0).at[0, 2, 1].set(4.0)
+  assert losses.gradient_penalty(slopes) == pytest.approx(8.5, rel=1e-5)
