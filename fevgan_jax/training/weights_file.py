@@ -73,9 +73,8 @@ def to_start_from(config: ml_collections.ConfigDict) -> dict | None:
     return None
   variables, saved = read(pathlib.Path(config.start).expanduser())
   before, now = flatten(saved), flatten(config.to_dict())
-  for key, value in now.items():
-    decides = key in ('system', 'identity.network') or key.startswith('model.')
-    if decides and before.get(key) != value:
+  for key in ('system', 'identity.network', *filter(lambda key: key.startswith('model.'), now)):
+    if before.get(key) != (value := now.get(key)):
       raise UserError(
         f'config.start: {config.start}: was trained with config.{key} = {before.get(key)!r}, not '
         f'{value!r}: give the same value, or weights that fit'
