@@ -91,12 +91,14 @@ def published(config: Config) -> None:
 
   Departures: 32 frames and 68 landmarks in two dimensions, as in 2019; forward differences, whose
   inverse is exact, where theirs travels 3% too far; clips keep their timing, theirs are resampled
-  to a constant speed; the label is one-hot, theirs has random numbers in place of 1; the critic
-  has layer normalization, theirs normalizes over the batch, of which the gradient penalty knows
-  nothing; what the generator says is projected to the tangent space; the reference point is the
-  mean of all training motions, as in 2019; a motion ends as far away as the label's training clips
-  do on average, theirs have a length set by hand; one learning rate for all networks, MotionGAN's
-  is 1e-4 at most.
+  to a constant speed; the label is one-hot, theirs has three random numbers for each, the right
+  ones positive; the critic normalizes the channels of each place, theirs over the batch, of which
+  the gradient penalty knows nothing; its four steps come before the generator's and see the same
+  generated motions; what the generator says is projected to the tangent space; the reference point
+  is the mean of all training motions, as in 2019, but learned as they come; of pix2pix there is no
+  dropout, and its critic has a layer less; a motion ends as far away as the label's training clips
+  do on average, theirs have a length set by hand; one learning rate and one b2 for all networks,
+  MotionGAN's are 1e-4 at most and 0.9.
   """
   config.batch_size = 64
   config.optimizer.learning_rate = 2e-4
@@ -374,7 +376,7 @@ class Generator(nn.Module):
     function = hypersphere.exp(mean, hypersphere.tangent(mean, said))
     times = jax.random.randint(self.make_rng('noise'), (batch, self.frames), 0, self.clip_frames)
     chosen = jax.nn.one_hot(times, self.clip_frames)
-    wanted = jnp.einsum('bkt,btpc->bkpc', chosen, landmarks)
+    wanted = jnp.einsum('bkt,btpc->bkpc', chosen, landmarks, precision='highest')
     frames, condition = paint(landmarks[:, 0], wanted)
     extras = {
       'chosen': chosen,
@@ -400,7 +402,9 @@ def one_hot(label: Array) -> Array:
 
 def painted(example: Example, generated: Generated) -> tuple[Array, Array]:
   """The real frames that correspond to the generated ones, both [batch, frames, 64, 64, 3]."""
-  return jnp.einsum('bkt,bthwc->bkhwc', generated.extras['chosen'], example.video), generated.video
+  chosen = generated.extras['chosen']
+  real = jnp.einsum('bkt,bthwc->bkhwc', chosen, example.video, precision='highest')
+  return real, generated.video
 
 
 def conditions_and_frames(example: Example, generated: Generated) -> tuple[Array, ...]:

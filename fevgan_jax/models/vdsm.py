@@ -58,11 +58,13 @@ def defaults() -> Config:
 def published(config: Config) -> None:
   """What its code trains with.
 
-  Departures: both of its stages are trained in the same steps, the second with the first one's
-  decoder as it is and without moving it; 32 frames, theirs are 20 of every second; no mirroring of
-  single frames; at the first frame the prior has the weight of the others; the weights of the
-  second stage's divergences are those at its end, 1; labels choose the action by the mean over
-  their training clips, which its code has no use for.
+  Departures: both of its stages are trained in the same steps, as many of each, where its second
+  has 400; the second has the first one's decoder and people as they are and moves neither, its code
+  goes on with people; 10 clips and 1e-3 throughout, theirs are 6 and 8e-4 in one stage each; 32
+  frames, theirs are 20 of every second; no mirroring of single frames; at the first frame the prior
+  has the weight of the others; the weights of the second stage's divergences are those at its end,
+  1; biases and LSTMs start as Flax has them; a label's action is the mean over its training clips
+  as they come, older ones fading, of which its code has none.
   """
   config.batch_size = 10
   config.optimizer.learning_rate = 1e-3
@@ -90,7 +92,7 @@ TEMPERATURES = 5.5 - 4.5 * np.cos(np.pi * np.minimum(SHARES / 0.5, 1))
 
 def log_density(x: Array, of: Normal) -> Array:
   """Of a normal distribution, summed over the last axis."""
-  mean, deviation = of
+  x, mean, deviation = (jnp.asarray(value, jnp.float32) for value in (x, *of))
   return -(((x - mean) / deviation) ** 2 / 2 + jnp.log(deviation) + np.log(2 * np.pi) / 2).sum(-1)
 
 
@@ -106,7 +108,7 @@ def positive(x: Array) -> Array:
 
 def blur_pool(x: Array) -> Array:
   """[batch, height, width, channels], blurred by a binomial filter of four taps and halved."""
-  taps = np.array([1, 3, 3, 1], np.float32) / 8
+  taps = 1 / 8, 3 / 8, 3 / 8, 1 / 8
   x = jnp.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)), 'reflect')
   rows = (x.shape[1] - 4) // 2 + 1
   x = sum(tap * x[:, i : i + 2 * rows : 2][:, :rows] for i, tap in enumerate(taps))
@@ -199,7 +201,7 @@ class Action(nn.Module):
       ways = []
       for way in ('forth', 'back'):
         begin = self.param(f'begin_{layer}_{way}', nn.initializers.zeros, (2, self.hidden))
-        states = tuple(repeat(begin, 's h -> s b h', b=len(pose)))
+        states = tuple(repeat(begin.astype(pose.dtype), 's h -> s b h', b=len(pose)))
         cell = nn.OptimizedLSTMCell(self.hidden, name=f'{way}_{layer}')
         reading = nn.RNN(cell, return_carry=True, reverse=way == 'back', keep_order=True)
         (_, end), said = reading(x, initial_carry=states)
@@ -260,8 +262,10 @@ class Dynamics(nn.Module):
     batch, zeros = len(action), nn.initializers.zeros
     begins = [linear(LAYERS * self.hidden)(action) for _ in range(2)]
     begins = [rearrange(begin, 'b (l h) -> l b h', l=LAYERS) for begin in begins]
-    said = repeat(self.param('said', zeros, (self.hidden,)), 'h -> b h', b=batch)
-    before = repeat(self.param('before', zeros, (POSE,)), 'p -> b p', b=batch)
+    said, before = (
+      repeat(self.param(name, zeros, (size,)).astype(action.dtype), 'n -> b n', b=batch)
+      for name, size in (('said', self.hidden), ('before', POSE))
+    )
     in_time = nn.scan(
       Moment,
       variable_broadcast='params',
@@ -319,36 +323,43 @@ class Generator(nn.Module):
     counts = self.variable('batch_stats', 'counts', jnp.zeros, (NUM_LABELS,))
 
     def noise(*shape: int) -> Array:
-      return jax.random.normal(self.make_rng('noise'), shape)
+      return jax.random.normal(self.make_rng('noise'), shape, image.dtype)
 
-    if video is None:
-      _, who = encoder((image + 1) / 2)
-      mixture = nn.softmax(TEMPERATURES[-1] * person(tuple(x[:, None] for x in who))[0])
-      action = label @ (actions.value / jnp.maximum(counts.value, 1e-6)[:, None])
-      if self.is_initializing():
-        action_of(jnp.zeros((len(image), self.frames, POSE)), train)
-      pose, *_ = dynamics(action, jnp.zeros((len(image), self.frames, POSE)))
-      return Generated(2 * nn.sigmoid(decode(layers, pose, mixture)) - 1)
-
-    batch, pixels = len(video), (video + 1) / 2
     share = steps.value / self.steps
     of_people, of_poses, temperature = (
       jnp.interp(share, SHARES, of) for of in (OF_PEOPLE, OF_POSES, TEMPERATURES)
     )
+
+    def mixed(person: Array) -> Array:
+      return nn.softmax(temperature * person).astype(image.dtype)
+
+    if video is None:
+      _, who = encoder((image + 1) / 2)
+      mixture = mixed(person(tuple(x[:, None] for x in who))[0])
+      action = label @ (actions.value / jnp.maximum(counts.value, 1e-6)[:, None])
+      still = jnp.zeros((len(image), self.frames, POSE), image.dtype)
+      if self.is_initializing():
+        action_of(still, train)
+      pose, *_ = dynamics(action.astype(image.dtype), still)
+      return Generated(2 * nn.sigmoid(decode(layers, pose, mixture)) - 1)
+
+    batch, pixels = len(video), (video + 1) / 2
     pose_of, who = jax.tree.map(
       lambda x: rearrange(x, '(b t) n -> b t n', b=batch),
-      encoder(rearrange(pixels, 'b t ... -> (b t) ...')),
+      encoder(rearrange(pixels.astype(image.dtype), 'b t ... -> (b t) ...')),
     )
     who = person(who)
     drawn = draw(who, noise(batch, EXPERTS))
-    mixture = nn.softmax(temperature * drawn)
+    mixture = mixed(drawn)
     pose = draw(pose_of, noise(batch, self.frames, POSE))
 
     def per_pixel(x: Array) -> Array:
       return x / pixels[0].size
 
     def likelihood(logits: Array) -> Array:
-      return optax.sigmoid_binary_cross_entropy(logits, pixels).sum((1, 2, 3, 4))
+      return optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), pixels).sum(
+        (1, 2, 3, 4)
+      )
 
     def divergence(x: Array, said: Normal, expected: Normal) -> Array:
       difference = log_density(x, said) - log_density(x, expected)
@@ -368,7 +379,8 @@ class Generator(nn.Module):
       'motion': divergence(moved, moved_of, expected),
     }
     if train and not self.is_initializing():
-      self._remember(steps, actions, counts, label, action_said[0])
+      of_labels = label.astype(jnp.float32), action_said[0].astype(jnp.float32)
+      self._remember(steps, actions, counts, *of_labels)
     return Generated(2 * nn.sigmoid(logits) - 1, jax.tree.map(per_pixel, extras))
 
   def _remember(self, steps, actions, counts, label: Array, action: Array) -> None:

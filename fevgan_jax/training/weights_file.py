@@ -1,6 +1,6 @@
-"""The weights of a generator in one file: half-precision arrays and the config that they were
-trained with. It is what `--mode export` writes, what comes with the project, and what a run may
-start from."""
+"""The weights of a generator in one file: parameters in half precision, and the config that they
+were trained with. It is what `--mode export` writes, what comes with the project, and what a run
+may start from."""
 
 import json
 import pathlib
@@ -19,10 +19,14 @@ from fevgan_jax.training.state import TrainState
 
 
 def write(path: pathlib.Path, variables: dict, config: dict) -> None:
-  """Writes a generator's {'params', 'batch_stats'}, rounded to float16, and its config, see
-  `portable`."""
+  """Writes a generator's {'params', 'batch_stats'}, parameters rounded to float16, statistics,
+  which may be large counts, as they are, and its config, see `portable`."""
+  kinds = {'params': np.float16, 'batch_stats': np.float32}
   flat = flax.traverse_util.flatten_dict(variables, sep='/')
-  arrays = {name: np.ascontiguousarray(array, np.float16) for name, array in flat.items()}
+  arrays = {
+    name: np.asarray(array, kinds[name.partition('/')[0]], order='C')
+    for name, array in flat.items()
+  }
   path.parent.mkdir(parents=True, exist_ok=True)
   safetensors.numpy.save_file(arrays, path, metadata={'config': json.dumps(portable(config))})
 
@@ -83,7 +87,8 @@ def to_start_from(config: ml_collections.ConfigDict) -> dict | None:
 
 
 def put_into(state: TrainState, variables: dict) -> TrainState:
-  """A fresh state whose generator has these variables; the critics stay as they are.
+  """A fresh state whose generator has these variables, statistics and counts included; the critics
+  stay as they are.
 
   Raises:
     UserError: the networks are of another size.

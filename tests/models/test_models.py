@@ -199,6 +199,27 @@ def test_a_system_reads_every_key_that_it_explains_and_no_other(name):
         term.loss(example, Generated(clip, {'mask': clip}), None, None)
 
 
+@pytest.mark.parametrize('name', models.names())
+def test_every_system_has_a_step_and_clips_in_half_precision(name, batch):
+  config = narrow(name)
+  config.precision = 'bfloat16'
+  system = models.build(config, None)
+  batch = {key: jnp.asarray(value[:2]) for key, value in batch.items()}
+  fresh = jax.eval_shape(
+    lambda batch: states.create(system, system.example(None, batch), jax.random.key(0)), batch
+  )
+  one_step = functools.partial(step.train_step, system)
+  after, _ = jax.eval_shape(one_step, fresh, None, batch, jax.random.key(1))
+  kinds = jax.tree.map(lambda x: (x.shape, x.dtype), (fresh, after), is_leaf=lambda x: x is None)
+  assert kinds[0] == kinds[1]
+  images, labels = batch['video'][:, 0], batch['label']
+  clips = jax.eval_shape(
+    lambda variables: system.generate(variables, None, images, labels, jax.random.key(0)),
+    fresh.generator.variables,
+  )
+  assert clips.shape == (2, 32, 64, 64, 3)
+
+
 def test_every_system_says_what_it_is_made_for():
   assert set(TERMS) | {'fevgan'} == set(models.names())
   for name in models.names():

@@ -68,3 +68,14 @@ def test_weights_for_another_size_of_picture_are_refused(config, file):
 
 def clip_of(side: int) -> dict:
   return {'video': np.zeros((32, side, side, 3), np.uint8)}
+
+
+def test_counts_and_single_numbers_come_back_as_they_were(run, tmp_path):
+  _, config, _ = checkpoint.restore_generator(run[0])
+  statistics = {'steps': np.float32(100_000), 'mean': np.full(2, 1e-6, np.float32)}
+  variables = {'params': {'kernel': np.full((2, 2), 1 / 3, np.float32)}, 'batch_stats': statistics}
+  weights_file.write(tmp_path / 'x', variables, config)
+  back, _ = weights_file.read(tmp_path / 'x')
+  assert back['batch_stats']['steps'].shape == ()
+  assert same(back['batch_stats'], statistics)
+  np.testing.assert_allclose(back['params']['kernel'], 1 / 3, rtol=1e-3)

@@ -55,7 +55,7 @@ def angle(p: Array, q: Array) -> Array:
 def log(p: Array, q: Array) -> Array:
   """The tangent vector at p that leads to q along the great circle."""
   cosine = jnp.clip(inner(p, q), -NEARLY_ONE, NEARLY_ONE)
-  stretch = jnp.arccos(cosine) / jnp.sqrt(1 - cosine**2)
+  stretch = jnp.arccos(cosine) / jnp.sqrt((1 - cosine) * (1 + cosine))
   return stretch[..., None, None] * tangent(p, q)
 
 

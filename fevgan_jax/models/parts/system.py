@@ -196,7 +196,8 @@ class System:
   Attributes:
     generator: module, (image, label, features, train), as in `Example` -> Generated; draws noise,
       if any, from the random stream 'noise'.
-    given: of an `Example`, what the generator is also given in training, by keyword.
+    given: of an `Example`, what the generator is also given in training, by keyword and in float32,
+      whatever `dtype` is.
     optimizer: updates the generator's parameters.
     critics: by name.
     terms: by name.
@@ -230,7 +231,8 @@ class System:
     return self.identity.apply(*cast((frozen, images), self.dtype)).astype(jnp.float32)
 
   def apply(self, module: nn.Module, variables, *inputs, **options):
-    """`module.apply`, with parameters and inputs in `dtype`; the result is float32 again."""
+    """`module.apply`, with parameters and inputs in `dtype`, options as they are; the result is
+    float32 again."""
     variables = {**variables, 'params': cast(variables['params'], self.dtype)}
     return cast(module.apply(variables, *cast(inputs, self.dtype), **options), jnp.float32)
 
