@@ -71,8 +71,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     check_same_run(workdir, config.to_dict())
   datasets.builder(config)  # a wrong name is reported before a missing weight file
   models.check_clips(config.system, datasets.clip_shape(config))
-  is_new = checkpoint.saved_config(workdir) is None
-  before = weights_file.to_start_from(config) if is_new else None
+  is_new = parallel.is_main() and checkpoint.saved_config(workdir) is None
+  before = weights_file.to_start_from(config) if is_new else None  # the others are sent the state
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = datasets.Clips(builder, 'train')

@@ -159,7 +159,7 @@ def test_a_new_system_is_one_file(data_dir, tmp_path, monkeypatch):
   frames = list(media.read_video(tmp_path / 'generated' / 'fear.mp4'))
   assert frames[0][:4, :4].max() < 8
   assert frames[-1][:4, :4].max() > 40
-  with pytest.raises(UserError, match='^no system .tnit.: expected one of .*, tint, vgan'):
+  with pytest.raises(UserError, match='^no system .tnit.: expected one of .*, tint, vdsm, vgan'):
     models.recipe('tnit')
 
 

@@ -284,7 +284,9 @@ def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
   assert all(path.stat().st_size for path in files)
   with pytest.raises(UserError, match='frame: fevgan paints the crop alone'):
     generate.generate(str(photograph), 'all', tmp_path / 'out', workdir=workdir, frame='whole')
-  with pytest.raises(UserError, match='intensity: fevgan does not use it, as fevgan_plus would'):
+  with pytest.raises(
+    UserError, match='intensity: fevgan does not use it, as fevgan_plus, motiongan'
+  ):
     generate.generate(str(photograph), 'all', tmp_path / 'out', workdir=workdir, intensity=[0.5])
   variables, saved, _ = checkpoint.restore_generator(workdir)
   weights_file.write(tmp_path / 'half.safetensors', variables, saved)
