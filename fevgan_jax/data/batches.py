@@ -39,12 +39,13 @@ def train_batches(
       and none comes twice in an epoch, and the position do not depend on how many processes there
       are.
   """
+  wanted_kinds = kinds(wanted)
 
   def load(indices: np.ndarray) -> dict[str, np.ndarray]:
     clips = [source[i] for i in indices[part]]
     return {
       key: np.stack([clip[key] for clip in clips]).astype(kind, copy=False)
-      for key, kind in kinds(wanted).items()
+      for key, kind in wanted_kinds.items()
       if key in clips[0]
     }
 

@@ -29,17 +29,10 @@ from fevgan_jax.models.parts import hypersphere, losses
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, dcgan_init, leaky_relu
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Term
+from fevgan_jax.runtime import parallel
 
 Array = jax.Array
 Norm = Callable[[bool], nn.Module]
-
-# Of MotionGAN: of its convolutions, and N(0, (in * out)^-1/4) of its dense layers.
-small_init = nn.initializers.truncated_normal(0.02)
-
-
-def dense_init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
-  return (shape[0] * shape[1]) ** -0.25 * jax.random.normal(key, shape, dtype)
-
 
 POINTS = len(crop.TEMPLATE)  # landmarks of a face
 # What TextureGAN is shown one map each of: the landmarks of the jaw, the brows, the nose, both
@@ -114,6 +107,14 @@ def short_run(config: Config) -> None:
   config.critic.texture_width = 32
 
 
+# Of MotionGAN's convolutions, and of its dense layers: N(0, (in * out)^-1/4).
+small_init = nn.initializers.truncated_normal(0.02)
+
+
+def dense_init(key: Array, shape: tuple[int, int], dtype=jnp.float32) -> Array:
+  return (shape[0] * shape[1]) ** -0.25 * jax.random.normal(key, shape, dtype)
+
+
 def shape(landmarks: Array) -> Array:
   """Landmarks [..., 68, 2] without place and size, as one vector: [..., 136] of norm 1."""
   centered = landmarks - landmarks.mean(-2, keepdims=True)
@@ -122,8 +123,7 @@ def shape(landmarks: Array) -> Array:
 
 def size(landmarks: Array) -> Array:
   """Of landmarks [..., 68, 2]: the norm about their mean, [...]."""
-  centered = landmarks - landmarks.mean(-2, keepdims=True)
-  return jnp.sqrt((centered**2).sum((-2, -1)))
+  return jnp.sqrt(landmarks.var(-2).sum(-1) * landmarks.shape[-2])
 
 
 def moved(landmarks: Array, motion: Array) -> Array:
@@ -208,22 +208,18 @@ class Texture(nn.Module):
   @nn.compact
   def __call__(self, condition: Array, train: bool) -> Array:
     """[batch, 64, 64, 3 + 2 PARTS] -> [batch, 64, 64, 3] in (-1, 1)."""
-    x, passed = condition, []
-    for i, multiple in enumerate((1, 2, 4, 8, 8, 8)):
-      x = Conv(multiple * self.width, (4, 4), (2, 2), kernel_init=dcgan_init)(
-        leaky_relu(x) if i else x
-      )
-      x = self.norm(train)(x) if 0 < i < 5 else x
+    halves = {'kernel_size': (4, 4), 'strides': (2, 2), 'kernel_init': dcgan_init}
+    down, up = functools.partial(Conv, **halves), functools.partial(UpConv, **halves)
+    x = down(self.width)(condition)
+    passed = [x]
+    for multiple in (2, 4, 8, 8):
+      x = self.norm(train)(down(multiple * self.width)(leaky_relu(x)))
       passed.append(x)
-    passed.pop()
+    x = down(8 * self.width)(leaky_relu(x))
     for multiple in (8, 8, 4, 2, 1):
       x = self.norm(train)(up(multiple * self.width)(nn.relu(x)))
       x = jnp.concatenate([x, passed.pop()], -1)
     return jnp.tanh(up(3)(nn.relu(x)))
-
-
-def up(features: int) -> nn.Module:
-  return UpConv(features, (4, 4), (2, 2), kernel_init=dcgan_init)
 
 
 class TextureCritic(nn.Module):
@@ -281,19 +277,18 @@ class Known(nn.Module):
   axis_name: str | None
 
   @nn.compact
-  def __call__(self, functions: Array | None, ways: Array | None, label: Array) -> tuple:
-    """functions [batch, 31, 136] of real clips and how far these go, [batch], or None to learn
-    nothing, and label [batch, 6] -> the mean [31, 136], and how far each label goes at intensity 1,
-    [6]."""
+  def __call__(
+    self, label: Array, functions: Array | None = None, ways: Array | None = None
+  ) -> tuple[Array, Array]:
+    """label [batch, 6], and to learn from real clips their functions [batch, 31, 136] and how far
+    they go, [batch] -> the mean [31, 136], and how far each label goes at intensity 1, [6]."""
+    somewhere = jnp.full((31, 2 * POINTS), (2 * POINTS) ** -0.5)
     steps = self.variable('batch_stats', 'steps', jnp.zeros, ())
-    mean = self.variable('batch_stats', 'mean', jnp.ones, (31, 2 * POINTS))
+    mean = self.variable('batch_stats', 'mean', lambda: somewhere)
     travelled = self.variable('batch_stats', 'travelled', jnp.zeros, NUM_LABELS)
     intensities = self.variable('batch_stats', 'intensities', jnp.zeros, NUM_LABELS)
     if functions is not None and not self.is_initializing():
-
-      def over_devices(x: Array) -> Array:
-        return jax.lax.pmean(x, self.axis_name) if self.axis_name else x
-
+      over_devices = functools.partial(parallel.mean_over_devices, axis_name=self.axis_name)
       first = hypersphere.normalized(over_devices(functions.mean(0)))
       start = jnp.where(steps.value == 0, first, mean.value)
       way = over_devices(hypersphere.log(start, functions).mean(0)) / (steps.value + 1)
@@ -302,7 +297,7 @@ class Known(nn.Module):
       intensities.value += over_devices(label.sum(0))
       steps.value += 1
     seen = jnp.maximum(intensities.value, 1e-6)
-    return hypersphere.normalized(mean.value), travelled.value / seen
+    return mean.value, travelled.value / seen
 
 
 class Generator(nn.Module):
@@ -346,7 +341,7 @@ class Generator(nn.Module):
     """
     del features
     batch, which = len(image), one_hot(label)
-    learn = functools.partial(Known(self.axis_name, name='known'), label=label)
+    known = Known(self.axis_name, name='known')
     texture = Texture(self.texture_width, self.norm, name='texture')
     found = Finder(self.norm, name='finder')(image, train).astype(jnp.float32)
     noise = jax.random.normal(self.make_rng('noise'), (batch, self.noise), image.dtype)
@@ -362,7 +357,7 @@ class Generator(nn.Module):
       return rearrange(texture(condition, train), '(b t) ... -> b t ...', t=many), condition
 
     if landmarks is None:
-      mean, ways = learn(None, None)
+      mean, ways = known(label)
       function = hypersphere.exp(mean, hypersphere.tangent(mean, said))
       motion = hypersphere.to_curve(function, jnp.ones(batch))
       way = (label.astype(jnp.float32) * ways).sum(-1)
@@ -372,7 +367,8 @@ class Generator(nn.Module):
 
     shapes = shape(landmarks)
     functions, _ = hypersphere.of_curve(shapes)
-    mean, _ = learn(functions, jnp.linalg.norm(shapes[:, -1] - shapes[:, 0], axis=-1))
+    ways = jnp.linalg.norm(shapes[:, -1] - shapes[:, 0], axis=-1)
+    mean, _ = known(label, functions, ways)
     function = hypersphere.exp(mean, hypersphere.tangent(mean, said))
     times = jax.random.randint(self.make_rng('noise'), (batch, self.frames), 0, self.clip_frames)
     chosen = jax.nn.one_hot(times, self.clip_frames)
@@ -473,7 +469,6 @@ def build(
 RECIPE = Recipe(
   title='MotionGAN',
   conditions=('image', 'label', 'intensity'),
-  supervision=('landmarks',),
   needs=('landmarks',),
   defaults=defaults,
   build=build,

@@ -24,6 +24,7 @@ from fevgan_jax.models.parts import conv
 from fevgan_jax.models.parts.layers import Conv, torch_init
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Generated, System, Term
+from fevgan_jax.runtime import parallel
 
 Array = jax.Array
 Normal = tuple[Array, Array]  # its mean and its standard deviation
@@ -353,9 +354,6 @@ class Generator(nn.Module):
     mixture = mixed(drawn)
     pose = draw(pose_of, noise(batch, self.frames, POSE))
 
-    def per_pixel(x: Array) -> Array:
-      return x / pixels[0].size
-
     def likelihood(logits: Array) -> Array:
       return optax.sigmoid_binary_cross_entropy(logits.astype(jnp.float32), pixels).sum(
         (1, 2, 3, 4)
@@ -369,7 +367,8 @@ class Generator(nn.Module):
     action_said = action_of(jax.lax.stop_gradient(pose_of[0]), train)
     action = draw(action_said, noise(batch, ACTION))
     moved, moved_of, expected = dynamics(action, noise(batch, self.frames, POSE))
-    logits = decode(*jax.lax.stop_gradient((layers,)), moved, jax.lax.stop_gradient(mixture))
+    fixed, seen = jax.lax.stop_gradient((layers, mixture))
+    logits = decode(fixed, moved, seen)
     extras = {
       'frames_likelihood': likelihood(decode(layers, pose, mixture)),
       'clip_likelihood': likelihood(logits),
@@ -378,20 +377,14 @@ class Generator(nn.Module):
       'action': divergence(action, action_said, (0.0, 1 / ACTION)),
       'motion': divergence(moved, moved_of, expected),
     }
-    if train and not self.is_initializing():
-      of_labels = label.astype(jnp.float32), action_said[0].astype(jnp.float32)
-      self._remember(steps, actions, counts, *of_labels)
-    return Generated(2 * nn.sigmoid(logits) - 1, jax.tree.map(per_pixel, extras))
-
-  def _remember(self, steps, actions, counts, label: Array, action: Array) -> None:
-    """The mean action of each label, which fades, since the meaning of actions changes."""
-
-    def over_devices(x: Array) -> Array:
-      return jax.lax.pmean(x, self.axis_name) if self.axis_name else x
-
-    actions.value = MEMORY * actions.value + over_devices(label.T @ action)
-    counts.value = MEMORY * counts.value + over_devices(label.sum(0))
-    steps.value += 1
+    if train and not self.is_initializing():  # older ones fade: what an action means changes
+      found = label.T @ action_said[0], label.sum(0)
+      sums = parallel.mean_over_devices(found, self.axis_name)
+      for known, new in zip((actions, counts), sums):
+        known.value = MEMORY * known.value + new.astype(jnp.float32)
+      steps.value += 1
+    extras = {name: x / pixels[0].size for name, x in extras.items()}
+    return Generated(2 * nn.sigmoid(logits) - 1, extras)
 
 
 def build(

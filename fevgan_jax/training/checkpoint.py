@@ -111,8 +111,8 @@ class Checkpoints:
       self._set_aside(unreadable)  # their steps will be saved again
       logging.info('continuing from step %d', step)
       step = jax.numpy.asarray(step, jax.numpy.int32)
-      found = TrainState(step, **{'critics': {}, **{name: items[name] for name in arrays}})
-      return found, items.data, items.config
+      found = {name: items[name] for name in arrays}
+      return state.replace(step=step, **found), items.data, items.config
     if unreadable:
       raise UserError(
         f'{self.folder}: none of the checkpoints {[*unreadable]} can be read: '

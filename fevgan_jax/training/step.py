@@ -7,6 +7,7 @@ from jax import lax
 
 from fevgan_jax.models.parts import losses
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Verdict
+from fevgan_jax.runtime import parallel
 from fevgan_jax.training.state import NetworkState, TrainState, update
 
 Array = jax.Array
@@ -71,9 +72,12 @@ def train_step(
   gradients, terms = jax.grad(objective, has_aux=True)(generated)
   (gradients,) = pull_back(gradients)
   generator = update(
-    state.generator, average(system, gradients), mutated.get('batch_stats', {}), system.optimizer
+    state.generator,
+    parallel.mean_over_devices(gradients, system.axis_name),
+    mutated.get('batch_stats', {}),
+    system.optimizer,
   )
-  metrics = average(system, metrics | terms)
+  metrics = parallel.mean_over_devices(metrics | terms, system.axis_name)
   return TrainState(state.step + 1, generator, critics), metrics
 
 
@@ -110,7 +114,9 @@ def update_critic(
     gradients, (stats, values) = jax.grad(loss, has_aux=True)(
       network.params, network.batch_stats, jax.random.fold_in(view_key, i)
     )
-    network = update(network, average(system, gradients), stats, critic.optimizer)
+    network = update(
+      network, parallel.mean_over_devices(gradients, system.axis_name), stats, critic.optimizer
+    )
   return network, values
 
 
@@ -160,8 +166,3 @@ def judge(
   if not isinstance(verdict, Verdict):
     verdict = Verdict(verdict)
   return verdict, mutated.get('batch_stats', {})
-
-
-def average(system: System, tree):
-  """The mean over devices."""
-  return lax.pmean(tree, system.axis_name) if system.axis_name else tree

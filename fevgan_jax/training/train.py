@@ -71,12 +71,14 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     check_same_run(workdir, config.to_dict())
   datasets.builder(config)  # a wrong name is reported before a missing weight file
   models.check_clips(config.system, datasets.clip_shape(config))
-  is_new = parallel.is_main() and checkpoint.saved_config(workdir) is None
-  before = weights_file.to_start_from(config) if is_new else None  # the others are sent the state
+  before = None
+  if config.start and parallel.is_main() and not checkpoint.saved_config(workdir):
+    before = weights_file.to_start_from(config)  # the other processes are sent the state
   encoder, frozen = models.load_identity(config)
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = datasets.Clips(builder, 'train')
-  check_given(config, source[0])
+  first = source[0]
+  check_given(config, first)
   parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
   if config.batch_size > len(source):
     raise UserError(
@@ -86,7 +88,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   last_step = count_steps(config.epochs, len(source), config.batch_size)
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   clips = batches.train_batches(source, config, models.recipe(config.system).wanted, part)
-  current = create_state(system, frozen, config, source[0])
+  current = create_state(system, frozen, config, first)
   if before is not None:
     current = weights_file.put_into(current, before)
   frozen = parallel.replicate(frozen)

@@ -67,14 +67,12 @@ def read(path: pathlib.Path) -> tuple[dict, dict]:
     ) from None
 
 
-def to_start_from(config: ml_collections.ConfigDict) -> dict | None:
-  """The generator's variables in the file that a run starts from; None if it names none.
+def to_start_from(config: ml_collections.ConfigDict) -> dict:
+  """The generator's variables in the file that a run starts from, `config.start`.
 
   Raises:
     UserError: the file is missing, or none of weights; or its generator is another one.
   """
-  if not config.start:
-    return None
   variables, saved = read(pathlib.Path(config.start).expanduser())
   before, now = flatten(saved), flatten(config.to_dict())
   for key in ('system', 'identity.network', *filter(lambda key: key.startswith('model.'), now)):

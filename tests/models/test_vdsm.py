@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from networks import count, narrow
+from networks import after_steps, count, narrow
 
 from configs import base
 from fevgan_jax import models
 from fevgan_jax.models import vdsm
 from fevgan_jax.training import state as states
-from fevgan_jax.training import step
 
 
 def batch_of(clips: int = 3, frames: int = 4) -> dict:
@@ -104,11 +103,7 @@ def trained():
   state = jax.jit(
     lambda batch: states.create(system, system.example(None, batch), jax.random.key(0))
   )(example)
-  one_step = jax.jit(lambda state: step.train_step(system, state, None, batch, jax.random.key(1)))
-  metrics = []
-  for _ in range(6):
-    state, values = one_step(state)
-    metrics.append(jax.tree.map(float, values))
+  state, metrics = after_steps(system, state, batch, 6)
   return system, state, batch, metrics
 
 

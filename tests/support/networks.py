@@ -14,7 +14,7 @@ from configs import base, synthetic_faces
 from fevgan_jax import models
 from fevgan_jax.models.parts import layers
 from fevgan_jax.models.parts.system import Example, Generated, System
-from fevgan_jax.training import state
+from fevgan_jax.training import state, step
 from fevgan_jax.training.state import TrainState
 
 norm = layers.batch_norm(base.get_config().norm, None)
@@ -134,6 +134,16 @@ def small(system: System, config, axis_name: str | None = None) -> System:
     name: dataclasses.replace(critic, module=Judge(norm)) for name, critic in system.critics.items()
   }
   return dataclasses.replace(system, generator=Painter(norm), critics=judged)
+
+
+def after_steps(system: System, state: TrainState, batch: dict, steps: int):
+  """The state after so many steps on one batch, and the metrics of each."""
+  one_step = jax.jit(lambda state: step.train_step(system, state, None, batch, jax.random.key(1)))
+  metrics = []
+  for _ in range(steps):
+    state, values = one_step(state)
+    metrics.append(jax.tree.map(float, values))
+  return state, metrics
 
 
 def drawn(generator, images, labels):

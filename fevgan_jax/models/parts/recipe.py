@@ -38,7 +38,7 @@ class Recipe:
     conditions: what of a clip the generator depends on: 'image' (frame 0), 'label', and
       'intensity', which scales the label. A data set without intensities has intensity 1.
     supervision: features of a clip that its losses use where a data set has them.
-    needs: those of them that it cannot be trained without.
+    needs: features of a clip that it cannot be trained without.
     defaults: makes the sections of the config that are the system's own: 'model', 'critic', 'loss'
       and, with a face network, 'identity'. Every key is explained there.
     build: assembles the system. `models.build` adds what is no matter of the system's: dtype,
@@ -81,4 +81,4 @@ class Recipe:
   @property
   def wanted(self) -> tuple[str, ...]:
     """Features that training is given of clips, beside video and label, where they are known."""
-    return (*self.conditions, *self.supervision)
+    return (*self.conditions, *self.supervision, *self.needs)
