@@ -12,6 +12,7 @@ from runs import ROOT
 
 from configs import own_clips
 from fevgan_jax.data import batches, datasets
+from fevgan_jax.runtime import files
 from fevgan_jax.runtime.errors import UserError
 
 
@@ -71,13 +72,18 @@ def prepare(*words: str) -> subprocess.Popen:
 
 def test_two_preparations_at_once(config, tmp_path):
   # What a killed preparation has left.
-  left = tmp_path / 'synthetic_faces' / 'tiny' / 'incomplete.ABCDEF_1.2.0'
+  folder = tmp_path / 'synthetic_faces' / 'tiny'
+  left = folder / 'incomplete.ABCDEF_1.2.0'
   left.mkdir(parents=True)
   words = '--config.dataset.config=tiny', f'--config.dataset.data_dir={tmp_path}'
-  processes = [prepare(*words) for _ in range(2)]
+  # Neither may begin before the other is there too.
+  with files.held(folder / '.1.2.0.lock'):
+    processes = [prepare(*words) for _ in range(2)]
+    for process in processes:
+      assert any('waiting until process' in line for line in process.stdout)
   printed = [process.communicate(timeout=200)[0] for process in processes]
   assert [process.returncode for process in processes] == [0, 0], printed
-  assert sum('waiting until process' in text for text in printed) == 1, printed
+  assert sum('Dataset synthetic_faces downloaded and prepared' in text for text in printed) == 1
   assert not left.exists()
   config.dataset.data_dir = str(tmp_path)
   assert len(datasets.Clips(datasets.prepare(config), 'train')) == 12

@@ -44,7 +44,7 @@ def to_curve(function: Array, length: Array) -> Array:
   """The curve of a function and a length, from 0 on."""
   speed = jnp.linalg.norm(function, axis=-1, keepdims=True)
   steps = function * speed * length[..., None, None] / function.shape[-2]
-  return jnp.concatenate([jnp.zeros_like(steps[..., :1, :]), jnp.cumsum(steps, -2)], -2)
+  return jnp.concatenate([jnp.zeros_like(steps[..., :1, :]), jnp.cumsum(steps, axis=-2)], -2)
 
 
 def angle(p: Array, q: Array) -> Array:
