@@ -58,63 +58,75 @@ def published(config: Config) -> None:
 
 
 def short_run(config: Config) -> None:
-  """A quarter of the width: whole, a clip costs 143 billion products and sums."""
-  config.model.width = 16
-  config.critic.width = 32
+  """An eighth of the width: whole, a clip costs 143 billion products and sums."""
+  config.model.width = 8
+  config.critic.width = 16
+
+
+# Over all of a map, with a scale and a bias for each of its numbers.
+whole_norm = functools.partial(
+  nn.LayerNorm, epsilon=1e-5, reduction_axes=(-3, -2, -1), feature_axes=(-3, -2, -1)
+)
+
+
+class Moment(nn.Module):
+  """One time step of a TC-LSTM, a long short-term memory of maps.
+
+  Attributes:
+    features: channels of what it keeps and says.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, state: State, come: Array) -> tuple[State, Array]:
+    """state [batch, side, side, features] twice, come [batch, side, side, 4 features], the input's
+    part in the four gates -> the next state, and what it says."""
+    kept, said = state
+    gone = Conv(4 * self.features, (3, 3), use_bias=False, kernel_init=torch_init)(said)
+    admit, keep, new, say = jnp.split(come + whole_norm()(gone), 4, -1)
+    kept = nn.sigmoid(keep + 1) * kept + nn.sigmoid(admit) * jnp.tanh(new)
+    said = nn.sigmoid(say) * jnp.tanh(kept)
+    return (kept, said), said
 
 
 class Cell(nn.Module):
-  """A TC-LSTM: a long short-term memory of maps, whose input comes through a transposed convolution
-  and whose own past through a plain one, both normalized over all of a map.
+  """A TC-LSTM, whose input comes through a transposed convolution: of all frames at once, for it
+  does not depend on the cell's own past.
 
   Attributes:
     features: channels of what it keeps and says.
     side: of its maps.
+    frames: of a clip.
   """
 
   features: int
   side: int
+  frames: int
 
   @nn.compact
-  def __call__(self, state: State, x: Array) -> State:
-    """state [batch, side, side, features] twice, x [batch, side / 2, side / 2, channels], or
-    [batch, 1, 1, channels] of a side of 4 -> the next state."""
-    kept, said = state
-    gates = 4 * self.features
-    strides, padding = ((1, 1), 0) if x.shape[1] == 1 else ((2, 2), 1)
-    normed = functools.partial(
-      nn.LayerNorm, epsilon=1e-5, reduction_axes=(-3, -2, -1), feature_axes=(-3, -2, -1)
+  def __call__(self, x: Array) -> Array:
+    """x [batch, time, side / 2, side / 2, channels], or [batch, 1, 1, 1, channels] of a side of 4,
+    the same at every frame -> [batch, frames, side, side, features]."""
+    batch, time, below, *_ = x.shape
+    strides, padding = ((1, 1), 0) if below == 1 else ((2, 2), 1)
+    grown = functools.partial(UpConv, use_bias=False, kernel_init=torch_init)
+    come = grown(4 * self.features, (4, 4), strides, padding)(rearrange(x, 'b t ... -> (b t) ...'))
+    come = rearrange(whole_norm()(come), '(b t) ... -> b t ...', t=time)
+    come = jnp.broadcast_to(come, (batch, self.frames, *come.shape[2:]))
+    nothing = jnp.zeros((batch, self.side, self.side, self.features), x.dtype)
+    in_time = nn.scan(
+      Moment,
+      variable_broadcast='params',
+      split_rngs={'params': False},
+      in_axes=1,
+      out_axes=1,
     )
-    come = UpConv(gates, (4, 4), strides, padding, use_bias=False, kernel_init=torch_init)(x)
-    gone = Conv(gates, (3, 3), use_bias=False, kernel_init=torch_init)(said)
-    admit, keep, new, say = jnp.split(normed()(come) + normed()(gone), 4, -1)
-    kept = nn.sigmoid(keep + 1) * kept + nn.sigmoid(admit) * jnp.tanh(new)
-    return kept, nn.sigmoid(say) * jnp.tanh(kept)
-
-
-class Frame(nn.Module):
-  """One time step of all cells, the first on the noise and each after it on the one before.
-
-  Attributes:
-    width: channels of the last cell.
-  """
-
-  width: int
-
-  @nn.compact
-  def __call__(self, states: tuple[State, ...], noise: Array) -> tuple[tuple[State, ...], Array]:
-    """states of the cells, noise [batch, 1, 1, numbers] -> the next states, and a frame [batch, 64,
-    64, 3] in (-1, 1)."""
-    x, after = noise, []
-    for (multiple, side), state in zip(CELLS, states):
-      after.append(Cell(multiple * self.width, side)(state, x))
-      x = after[-1][1]
-    colors = Conv(3, (3, 3), use_bias=False, kernel_init=torch_init)(x)
-    return tuple(after), jnp.tanh(colors)
+    return in_time(self.features, name='moment')((nothing, nothing), come)[1]
 
 
 class Generator(nn.Module):
-  """One draw of noise to a clip, frame by frame.
+  """One draw of noise to a clip, cell by cell, each of which hears all frames of the one before.
 
   Attributes:
     width: channels of the last cell.
@@ -130,19 +142,11 @@ class Generator(nn.Module):
   def __call__(self, image: Array, label: Array, features: Array | None, train: bool) -> Generated:
     """Of image [batch, 64, 64, 3] only the batch counts, of the others nothing."""
     del label, features, train
-    batch = len(image)
-    noise = jax.random.normal(self.make_rng('noise'), (batch, 1, 1, self.noise), image.dtype)
-    empty = (jnp.zeros((batch, side, side, many * self.width), image.dtype) for many, side in CELLS)
-    states = tuple((zeros, zeros) for zeros in empty)
-    in_time = nn.scan(
-      Frame,
-      variable_broadcast='params',
-      split_rngs={'params': False},
-      in_axes=nn.broadcast,
-      length=self.frames,
-    )
-    _, frames = in_time(self.width, name='frame')(states, noise)
-    return Generated(rearrange(frames, 't b h w c -> b t h w c'))
+    x = jax.random.normal(self.make_rng('noise'), (len(image), 1, 1, 1, self.noise), image.dtype)
+    for multiple, side in CELLS:
+      x = Cell(multiple * self.width, side, self.frames)(x)
+    to_colors = Conv(3, (1, 3, 3), padding=(0, 1, 1), use_bias=False, kernel_init=torch_init)
+    return Generated(jnp.tanh(to_colors(x)))
 
 
 def build(

@@ -27,15 +27,16 @@ def test_shapes_and_sizes_as_published():
   assert count(fresh.generator.params) == generator == pytest.approx(61.95e6, rel=1e-3)
 
 
-def test_a_cell_by_hand():
-  # Kernels of 0: both inputs of the gates are their normalizations' biases, which are chosen here.
-  cell = rvgan.Cell(1, 4)
-  state, x = (jnp.full((1, 4, 4, 1), 2.0), jnp.zeros((1, 4, 4, 1))), jnp.ones((1, 1, 1, 3))
-  params = cell.init(jax.random.key(0), state, x)['params']
-  params = jax.tree.map(jnp.zeros_like, params)
-  gates = jnp.array([0.5, -1.0, 2.0, 0.0])  # of what is admitted, kept, new, and said
+def test_a_moment_by_hand():
+  # Of a past of 0 only the normalization's bias is left in the gates.
+  moment = rvgan.Moment(1)
+  state, come = (jnp.full((1, 4, 4, 1), 2.0), jnp.zeros((1, 4, 4, 1))), jnp.zeros((1, 4, 4, 4))
+  params = moment.init(jax.random.key(0), state, come)['params']
+  gates = jnp.array([0.5, -1.0, 1.5, 0.0])  # of what is admitted, kept, new, and said
   params['LayerNorm_0']['bias'] = jnp.broadcast_to(gates, (4, 4, 4))
-  kept, said = cell.apply({'params': params}, state, x)
+  come = come.at[..., 2].set(0.5)
+  (kept, said), heard = moment.apply({'params': params}, state, come)
+  np.testing.assert_array_equal(said, heard)
   # sigmoid(-1 + 1) * 2 + sigmoid(0.5) * tanh(2) = 1 + 0.6225 * 0.9640 = 1.6001, and half of its
   # hyperbolic tangent, 0.9217.
   np.testing.assert_allclose(kept, np.full((1, 4, 4, 1), 1.6001), atol=1e-4)
@@ -43,13 +44,10 @@ def test_a_cell_by_hand():
 
 
 def test_inputs_are_normalized_over_all_of_a_map():
-  cell = rvgan.Cell(2, 8)
-  rng = np.random.default_rng(0)
-  state = tuple(rng.normal(size=(2, 8, 8, 2)).astype(np.float32) for _ in range(2))
-  x = rng.normal(size=(2, 4, 4, 3)).astype(np.float32)
-  variables = cell.init(jax.random.key(0), state, x)
-  step = jax.jit(functools.partial(cell.apply, variables))
-  np.testing.assert_allclose(step(state, x)[0], step(state, 7 * x)[0], atol=1e-3)
+  cell = rvgan.Cell(2, 8, 3)
+  x = np.random.default_rng(0).normal(size=(2, 3, 4, 4, 3)).astype(np.float32)
+  said = jax.jit(functools.partial(cell.apply, cell.init(jax.random.key(0), x)))
+  np.testing.assert_allclose(said(x), said(7 * x), atol=1e-3)
 
 
 def test_a_clip_goes_on_from_frame_to_frame():
