@@ -270,7 +270,7 @@ def test_short_runs_are_short_for_every_system(name):
   config, fevgan = synthetic_faces.get_config(f'{name},full'), synthetic_faces.get_config('fevgan')
   assert config.dataset.config == 'full'
   assert config.batch_size == fevgan.batch_size
-  # At equal width a clip of RV-GAN's costs ten others, one of G3AN's two; MotionGAN's maps are small.
+  # At equal width a clip of RV-GAN's costs ten others, of G3AN's two; MotionGAN's maps are small.
   widths = {'g3an': (16, 16), 'rvgan': (8, 16), 'motiongan': (128, 32), 'vdsm': (128, 32)}
   common = fevgan.model.width, fevgan.critic.width
   ours = config.model.width, config.get('critic', fevgan.critic).width
