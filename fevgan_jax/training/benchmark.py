@@ -85,7 +85,8 @@ def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState,
   models.check_clips(config.system, clips['video'].shape[1:])
   encoder, frozen = face_network(config)
   system = models.build(config, encoder, axis_name=parallel.AXIS)
-  state = train.create_state(system, frozen, config, {'video': clips['video'][0]})
+  first = {name: array[0] for name, array in clips.items()}
+  state = train.create_state(system, frozen, config, first)
   return system, parallel.replicate(frozen), parallel.replicate(state), clips
 
 
