@@ -7,10 +7,10 @@
     python main.py --config configs/synthetic_faces.py:cvgan
 
 The first is a tour: `fevgan_plus,tour`, just enough steps to show results. The others are for
-comparisons: 72 people and a quarter of an hour on two cores, or, with `full`, 200 people and most
-of an hour. The paper's settings are for 400 epochs. All these runs are short: the learning rate
-falls to zero, batches are small for more steps, and every system has what its file says of short
-runs.
+comparisons: 72 people and a quarter of an hour to an hour on two cores, or, with `full`, 200 people
+and more steps. The paper's settings are for 400 epochs. All these runs are short: the learning rate
+falls to zero, batches are small for more steps, and then every system has what its file says of
+short runs.
 """
 
 from configs import base

@@ -1,5 +1,5 @@
 """RV-GAN (Gupta, Keshari and Das, "RV-GAN: Recurrent GAN for Unconditional Video Generation",
-2022): a stack of recurrent cells that make a clip frame by frame out of one draw of noise, each
+2022): a stack of recurrent cells that make a clip out of one draw of noise, each frame by frame and
 with maps of twice the side of those before it.
 
 Layers as in the authors' code. It knows neither picture nor label. Its critics are G3AN's.
