@@ -4,6 +4,7 @@ The paper takes "1024 feature maps" from it and names no layer. No layer of VGG-
 pool4 and relu5_3 have 512 each, on one grid of 4x4 for 64 pixels: these two are our reading.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from einops import rearrange, reduce
 from jax import Array
 
 from fevgan_jax.faces.crop import SIDE
+from fevgan_jax.runtime import conv
 
 CHANNELS = 1024
 MEAN = (129.1863, 104.7624, 93.5940)  # RGB, of the training pictures (the authors' release)
@@ -25,6 +27,9 @@ STAGES = (
   (('conv5_1', 512), ('conv5_2', 512), ('conv5_3', 512)),
 )
 
+# Not trained: a convolution on larger tiles is exact enough.
+TILED = lambda: functools.partial(conv.general_conv, tile=4)  # noqa: E731
+
 
 class VGGFace(nn.Module):
   """The 13 convolutions of VGG-16, all 3x3 at stride 1 with padding 1."""
@@ -35,7 +40,11 @@ class VGGFace(nn.Module):
     x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
-        x = nn.relu(nn.Conv(channels, (3, 3), padding=1, name=name)(x))
+        # Tiles pay where there are many places for few channels.
+        tiled = x.shape[-1] >= 64 and x.shape[1] >= 8
+        convolution = TILED if tiled else None
+        x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=convolution)(x)
+        x = nn.relu(x)
       if number < len(STAGES):
         x = pooled = _max_pool(x)
     return pooled, x

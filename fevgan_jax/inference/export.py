@@ -20,7 +20,7 @@ from absl import logging
 from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY, NUM_LABELS
 from fevgan_jax.inference import trained
-from fevgan_jax.models.parts import conv
+from fevgan_jax.runtime import conv
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.training import weights_file

@@ -27,10 +27,11 @@ import optax
 from einops import rearrange, repeat
 
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.models.parts import conv, losses
+from fevgan_jax.models.parts import losses
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, leaky_relu, normal_init
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Term
+from fevgan_jax.runtime import conv
 from fevgan_jax.runtime.errors import UserError
 
 Array = jax.Array

@@ -20,11 +20,10 @@ from einops import rearrange, repeat
 
 from fevgan_jax.faces.labels import NUM_LABELS
 from fevgan_jax.identity import IdentityEncoder
-from fevgan_jax.models.parts import conv
 from fevgan_jax.models.parts.layers import Conv, torch_init
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Generated, System, Term
-from fevgan_jax.runtime import parallel
+from fevgan_jax.runtime import conv, parallel
 
 Array = jax.Array
 Normal = tuple[Array, Array]  # its mean and its standard deviation

@@ -10,8 +10,8 @@ from networks import compact, count, drawn, shapes_of
 from configs import base
 from fevgan_jax import models
 from fevgan_jax.models import fevgan
-from fevgan_jax.models.parts import conv
 from fevgan_jax.models.parts.system import Example
+from fevgan_jax.runtime import conv
 from fevgan_jax.runtime.errors import UserError
 
 

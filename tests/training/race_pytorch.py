@@ -29,7 +29,7 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
 
   memory.keep_freed()
   from configs import base
-  from fevgan_jax.models.parts import conv
+  from fevgan_jax.runtime import conv
   from fevgan_jax.training import benchmark
 
   if stock:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from fevgan_jax.models.parts import conv
+from fevgan_jax.runtime import conv
 
 Array = jax.Array
 

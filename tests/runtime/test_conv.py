@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fevgan_jax.models.parts import conv
+from fevgan_jax.runtime import conv
 
 # window, strides, padding, fine space: FEV-GAN's layers, then those of other systems, then uneven
 # ones.
