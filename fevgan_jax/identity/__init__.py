@@ -81,7 +81,8 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
 
 def untrained_vgg_face() -> tuple[IdentityEncoder, PyTree]:
   """VGG-Face with random parameters, to measure speed without its file."""
-  params = vgg_face.VGGFace().init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))['params']
+  init = jax.jit(vgg_face.VGGFace().init)  # op by op, the programs would keep half a gigabyte
+  params = init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))['params']
   return IdentityEncoder('vgg_face', vgg_face.CHANNELS, _vgg_face), params
 
 
