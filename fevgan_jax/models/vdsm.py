@@ -131,8 +131,8 @@ class Encoder(nn.Module):
     """[frames, 64, 64, 3] in [0, 1] -> [frames, POSE] and [frames, EXPERTS]."""
     x = frames
     rectified = functools.partial(nn.leaky_relu, negative_slope=self.slope)
-    for channels in (32, 32, 64, 64):
-      x = blur_pool(rectified(Conv(channels, (4, 4), kernel_init=torch_init)(x)))
+    for channels in (32, 32, 64, 64):  # without strides, XLA's own convolution is fast everywhere
+      x = blur_pool(rectified(nn.Conv(channels, (4, 4), padding=1, kernel_init=torch_init)(x)))
     x = rectified(Conv(256, (4, 4), padding=0, kernel_init=torch_init)(x))[:, 0, 0]
     pose = jnp.split(linear(2 * POSE)(x), 2, -1)
     who = jnp.split(linear(2 * EXPERTS)(leaky(linear(128)(x))), 2, -1)

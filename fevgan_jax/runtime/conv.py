@@ -320,17 +320,17 @@ class Axis:
   """One axis, cut into tiles.
 
   Attributes:
-    window, stride, before, fine: places of the window, its stride, zeros before the first place,
-      and places.
-    tile, tiles: coarse places of a tile, and tiles.
+    window, stride, before: places of the window, its stride, and zeros before the first place.
+    fine, coarse: places.
+    tile: coarse places that share products; 1 has a product for every tap.
   """
 
   window: int
   stride: int
   before: int
   fine: int
+  coarse: int
   tile: int
-  tiles: int
 
   @property
   def taps(self) -> int:
@@ -342,44 +342,33 @@ class Axis:
     return self.tile + self.taps - 1
 
   @property
+  def tiles(self) -> int:
+    return -(-self.coarse // self.tile)
+
+  @property
   def reached(self) -> int:
     """Tiles of blocks that windows reach into, whole ones."""
     return self.tiles + -(-(self.taps - 1) // self.tile)
 
   @property
   def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A' [tile, points], B' [points, blocks], G [points, taps]."""
-    plain = np.ones((1, self.taps)), np.eye(self.taps), np.eye(self.taps)
-    return plain if self.tile == 1 else MATRICES[self.tile, self.taps]
+    """A' [tile, points], B' [points, blocks], G [points, taps], by Toom and Cook's way.
 
+    The products of two polynomials' values at as many points as their product has coefficients,
+    one point at infinity, say what that product is; a convolution is its transpose.
+    """
+    if self.tile == 1:
+      return np.ones((1, self.taps)), np.eye(self.taps), np.eye(self.taps)
+    finite = np.array([0, 1, -1, 2, -2])[: self.points - 1]
+    scales = np.array([np.prod(point - finite[finite != point]) for point in finite] + [1])
 
-# A', B' and G by places of a tile and taps.
-MATRICES = {
-  (2, 2): (
-    np.array([[1, 1, 0], [0, 1, 1]]),
-    np.array([[1, -1, 0], [0, 1, 0], [0, -1, 1]]),
-    np.array([[1, 0], [1, 1], [0, 1]]),
-  ),
-  (2, 3): (
-    np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
-    np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-    np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]]) / 2,
-  ),
-  (4, 3): (
-    np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]),
-    np.array(
-      [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-      ]
-    ),
-    np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24,
-  ),
-}
+    def values(coefficients: int) -> np.ndarray:  # at each point, of the powers
+      return np.vstack(
+        [np.vander(finite, coefficients, increasing=True), np.eye(coefficients)[-1:]]
+      )
+
+    inverse = np.linalg.inv(values(self.points).T) * scales[:, None]
+    return values(self.tile).T, inverse.round(9), values(self.taps) / scales[:, None]
 
 
 def _axes(
@@ -393,9 +382,8 @@ def _axes(
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
     s = k if m == 1 else s  # no stride is ever taken: all of the window is one tap
-    known = [t for t, taps in MATRICES if taps == -(-k // s) and t <= tile and m % t == 0]
-    t = max(known, default=1)
-    axes.append(Axis(k, s, before, n, t, m // t))
+    shares = 1 < -(-k // s) <= 3 and m >= tile  # more taps, or points, would not be exact
+    axes.append(Axis(k, s, before, n, m, tile if shares else 1))
   return axes
 
 
@@ -458,12 +446,14 @@ def _places(products: Array, axes: Sequence[Axis]) -> Array:
   y = y.reshape(*(a.tile for a in axes), -1, *(a.tiles for a in axes), channels)
   pairs = itertools.chain(*((n + 1 + i, i) for i in range(n)))
   y = y.transpose(n, *pairs, 2 * n + 1)
-  return y.reshape(len(y), *(a.tiles * a.tile for a in axes), channels)
+  y = y.reshape(len(y), *(a.tiles * a.tile for a in axes), channels)
+  return y[(slice(None), *(slice(a.coarse) for a in axes))]
 
 
 def _transposed_places(y: Array, axes: Sequence[Axis]) -> Array:
   """A y: [batch, *coarse, C] -> [points, batch * tiles, C]."""
   n, channels = len(axes), y.shape[-1]
+  y = jnp.pad(y, [(0, 0), *((0, a.tiles * a.tile - a.coarse) for a in axes), (0, 0)])
   y = y.reshape(len(y), *itertools.chain(*((a.tiles, a.tile) for a in axes)), channels)
   y = y.transpose(*range(2, 2 * n + 1, 2), *range(0, 1), *range(1, 2 * n, 2), 2 * n + 1)
   matrix = _matrix(axes, 0, y.dtype).T
