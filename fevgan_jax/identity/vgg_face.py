@@ -40,8 +40,7 @@ class VGGFace(nn.Module):
     x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
-        # Tiles pay where there are many places for few channels.
-        tiled = x.shape[-1] >= 64 and x.shape[1] >= 8
+        tiled = x.shape[-1] >= 64 and x.size // x.shape[-1] >= 16 * conv.MIN_TILES
         convolution = TILED if tiled else None
         x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=convolution)(x)
         x = nn.relu(x)

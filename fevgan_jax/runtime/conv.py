@@ -58,6 +58,8 @@ Padding = tuple[tuple[int, int], ...]
 # Bytes of points and products at a time. Chunks cost time, for they are not shared between a
 # convolution and its gradients: a batch of 4 should fit.
 CHUNK = 2**27
+# Products are shared where so many tiles use their matrices, which are larger than the kernel.
+MIN_TILES = 64
 
 
 def strided_conv(
@@ -278,7 +280,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
   coarse = [
     (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
   ]
-  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile)
+  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile, len(x))
   weights = _weights(kernel, axes)
 
   def down(x):
@@ -289,7 +291,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
 
 
 def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) -> Array:
-  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile)
+  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, len(y))
   weights = _weights(kernel, axes)
 
   def up(y):
@@ -300,7 +302,7 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) ->
 
 
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding, tile) -> Array:
-  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile)
+  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
 
   def gradient(x, y):  # [points, C, prod(strides) * F]: of the two, y is the cheaper to turn
@@ -378,11 +380,14 @@ def _axes(
   fine: Sequence[int],
   coarse: Sequence[int],
   tile: int,
+  batch: int,
 ) -> list[Axis]:
+  if batch * math.prod(-(-m // tile) for m in coarse) < MIN_TILES:
+    tile = 1
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
     s = k if m == 1 else s  # no stride is ever taken: all of the window is one tap
-    shares = 1 < -(-k // s) <= 3 and m >= tile  # more taps, or points, would not be exact
+    shares = 1 < -(-k // s) <= 3 and m >= tile > 1  # more taps, or points, would not be exact
     axes.append(Axis(k, s, before, n, m, tile if shares else 1))
   return axes
 

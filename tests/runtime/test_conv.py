@@ -102,10 +102,46 @@ def operations(function, *arguments, platform='cpu') -> set[str]:
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
 @pytest.mark.parametrize('case, chunk', WAYS)
-def test_equals_xla(case, chunk, direction, monkeypatch):
+@pytest.mark.parametrize('tiles', [1, 1000])
+def test_equals_xla(tiles, case, chunk, direction, monkeypatch):
+  monkeypatch.setattr(conv, 'MIN_TILES', tiles)
   monkeypatch.setattr(conv, 'CHUNK', chunk)
   ours, xla, arguments = both_ways(*case)[direction]
   assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
+
+
+@pytest.mark.parametrize('tile, taps', [(1, 4), (2, 2), (2, 3), (4, 3)])
+def test_tiles_of_one_axis_are_correlations(tile, taps):
+  rng = np.random.default_rng(0)
+  blocks, window = rng.normal(size=tile + taps - 1), rng.normal(size=taps)
+  axis = conv.Axis(window=taps, stride=1, before=0, fine=8, coarse=8, tile=tile)
+  of_places, of_blocks, of_window = axis.matrices
+  y = of_places @ ((of_blocks @ blocks) * (of_window @ window))
+  np.testing.assert_allclose(y, np.correlate(blocks, window), rtol=0, atol=1e-12)
+
+
+def test_two_places_of_two_taps_by_hand():
+  # b = 1 2 3, w = 10 100: y[0] = 1*10 + 2*100 = 210, y[1] = 2*10 + 3*100 = 320.
+  # At 0: (2-1) * -10 = -10; at 1: 2 * 110 = 220; at infinity: (3-2) * 100 = 100.
+  of_places, of_blocks, of_window = conv.Axis(2, 1, 0, 8, 8, 2).matrices
+  products = (of_blocks @ [1, 2, 3]) * (of_window @ [10, 100])
+  assert products.tolist() == [-10, 220, 100]
+  assert (of_places @ products).tolist() == [210, 320]
+
+
+@pytest.mark.parametrize('side', [8, 10])  # 10: the last tile is not whole
+def test_larger_tiles_equal_xla(side, monkeypatch):
+  monkeypatch.setattr(conv, 'MIN_TILES', 1)
+  x, slope, kernel = inputs((3, 3), (1, 1), ((1, 1),) * 2, (side, side), 32, 16)
+  sizes = {'strides': (1, 1), 'padding': ((1, 1),) * 2}
+  ours = functools.partial(conv.strided_conv, **sizes, tile=4)
+  xla = functools.partial(conv._down_by_xla, **sizes)
+  for a, b in zip(
+    jax.tree.leaves(value_and_gradients(ours, slope, x, kernel)),
+    jax.tree.leaves(value_and_gradients(xla, slope, x, kernel)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, rtol=0, atol=5e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
@@ -142,6 +178,7 @@ def test_batch_is_cut_into_equal_chunks(monkeypatch):
 
 @pytest.mark.parametrize('elsewhere', [False, True])
 def test_second_derivative_is_the_derivative_of_the_first(elsewhere, monkeypatch):
+  monkeypatch.setattr(conv, 'MIN_TILES', 1)
   if elsewhere:
     as_elsewhere(monkeypatch)
   ours, xla, (_, x, kernel) = both_ways(*CASES[0])['down']
