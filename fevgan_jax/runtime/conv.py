@@ -29,10 +29,9 @@ both arguments, and its gradients are the same three steps transposed:
     b  = B [(A y) (G W)']
     dW = G' [(B' b)' (A y)]
 
-Nothing is multiplied by zeros, and every array is a copy or a sum of whole rows. What a tile's
-points and products hold is 27 / 8 of what goes in and comes out, so a batch is worked through in
-chunks. On GPU and TPU
-the vendor's convolutions are used instead.
+Nothing is multiplied by zeros. A tile's points and products hold 27 / 8 of what goes in and comes
+out, so a large batch is worked through in chunks. On GPU and TPU the vendor's convolutions are used
+instead.
 
 Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], kernel [*window, F,
 C], for any number of spatial axes. Both operations take the kernel in this one layout.
@@ -55,10 +54,10 @@ from jax import lax
 Array = jax.Array
 Padding = tuple[tuple[int, int], ...]
 
-# Bytes of points and products at a time. Chunks cost time, for they are not shared between a
-# convolution and its gradients: a batch of 4 should fit.
+# Bytes of points and products at a time. A convolution and its gradients have points in common, but
+# not across chunks: a batch of 4 should fit.
 CHUNK = 2**27
-# Products are shared where so many tiles use their matrices, which are larger than the kernel.
+# So many tiles must share the matrices G W, which are larger than the kernel, to be worth it.
 MIN_TILES = 64
 
 
@@ -354,10 +353,10 @@ class Axis:
 
   @property
   def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A' [tile, points], B' [points, blocks], G [points, taps], by Toom and Cook's way.
+    """A' [tile, points], B' [points, blocks], G [points, taps], by the rule of Toom and Cook.
 
-    The products of two polynomials' values at as many points as their product has coefficients,
-    one point at infinity, say what that product is; a convolution is its transpose.
+    The product of two polynomials is known from its values at as many points as it has
+    coefficients, one of them at infinity. The transpose of that is this correlation.
     """
     if self.tile == 1:
       return np.ones((1, self.taps)), np.eye(self.taps), np.eye(self.taps)
