@@ -19,7 +19,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 3
 NETWORKS = {  # by what the name of an operation contains
-  'face network': r'VGGFace|DlibResNet|dlib|identity',
+  'face network': r'VGGFace|ResNet29',
   'critics': r'Discriminator|Critic|critic',
   'generator': r'Generator|decoder|encoder',
 }
@@ -51,12 +51,12 @@ def operations(text: str) -> dict[str, tuple[str, str]]:
   return result
 
 
-def seconds(folder: pathlib.Path, known: dict) -> tuple[dict, float]:
-  """By network and kind, of all steps in a trace; and what the executor itself takes."""
+def seconds(folder: pathlib.Path, known: dict) -> dict:
+  """By network and kind, of all steps in a trace."""
   import jax
 
   trace = next(folder.rglob('*.xplane.pb'))
-  found, beside = collections.Counter(), 0
+  found = collections.Counter()
   for plane in jax.profiler.ProfileData.from_file(str(trace)).planes:
     for line in plane.lines:
       if not line.name.startswith('tf_XLA'):
@@ -69,10 +69,8 @@ def seconds(folder: pathlib.Path, known: dict) -> tuple[dict, float]:
           found[known[event.name]] += event.duration_ns
           if open_until and open_until[-1][1]:
             found[open_until[-1][1]] -= event.duration_ns
-        elif event.name == 'ThunkExecutor::Execute':
-          beside += event.duration_ns
         open_until.append((event.start_ns + event.duration_ns, known.get(event.name)))
-  return {key: value / 1e9 for key, value in found.items()}, beside / 1e9
+  return {key: value / 1e9 for key, value in found.items()}
 
 
 def main() -> None:
@@ -104,7 +102,7 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     with jax.profiler.trace(folder):
       took = sum(benchmark.seconds(call) for _ in range(STEPS)) / STEPS
-    found, _ = seconds(pathlib.Path(folder), operations(compiled.as_text()))
+    found = seconds(pathlib.Path(folder), operations(compiled.as_text()))
   rows = [*NETWORKS, 'the rest']
   print(f'{"milliseconds":14}' + ''.join(f'{kind:>10}' for kind in (*KINDS, 'sum')))
   for row in rows:
