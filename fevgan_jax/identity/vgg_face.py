@@ -40,7 +40,8 @@ class VGGFace(nn.Module):
     x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
-        tiled = x.shape[-1] >= 64 and x.size // x.shape[-1] >= 16 * conv.MIN_TILES
+        tiles = x.size // x.shape[-1] // 16
+        tiled = x.shape[-1] >= 64 and tiles >= conv.MIN_TILES and x.dtype == jnp.float32
         convolution = TILED if tiled else None
         x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=convolution)(x)
         x = nn.relu(x)

@@ -279,7 +279,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
   coarse = [
     (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
   ]
-  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile, len(x))
+  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile, x)
   weights = _weights(kernel, axes)
 
   def down(x):
@@ -290,7 +290,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
 
 
 def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) -> Array:
-  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, len(y))
+  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, y)
   weights = _weights(kernel, axes)
 
   def up(y):
@@ -301,7 +301,7 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) ->
 
 
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding, tile) -> Array:
-  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
+  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, y)
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
 
   def gradient(x, y):  # [points, C, prod(strides) * F]: of the two, y is the cheaper to turn
@@ -379,9 +379,10 @@ def _axes(
   fine: Sequence[int],
   coarse: Sequence[int],
   tile: int,
-  batch: int,
+  array: Array,
 ) -> list[Axis]:
-  if batch * math.prod(-(-m // tile) for m in coarse) < MIN_TILES:
+  few = len(array) * math.prod(-(-m // tile) for m in coarse) < MIN_TILES
+  if few or array.dtype.itemsize < 4:  # half precision has no digits to lose in sums of blocks
     tile = 1
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
@@ -459,7 +460,7 @@ def _transposed_places(y: Array, axes: Sequence[Axis]) -> Array:
   n, channels = len(axes), y.shape[-1]
   y = jnp.pad(y, [(0, 0), *((0, a.tiles * a.tile - a.coarse) for a in axes), (0, 0)])
   y = y.reshape(len(y), *itertools.chain(*((a.tiles, a.tile) for a in axes)), channels)
-  y = y.transpose(*range(2, 2 * n + 1, 2), *range(0, 1), *range(1, 2 * n, 2), 2 * n + 1)
+  y = y.transpose(*range(2, 2 * n + 1, 2), 0, *range(1, 2 * n, 2), 2 * n + 1)
   matrix = _matrix(axes, 0, y.dtype).T
   return (matrix @ y.reshape(matrix.shape[1], -1)).reshape(len(matrix), -1, channels)
 
