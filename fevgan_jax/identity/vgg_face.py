@@ -41,7 +41,7 @@ class VGGFace(nn.Module):
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
         tiles = x.size // x.shape[-1] // 16
-        tiled = x.shape[-1] >= 64 and tiles >= conv.MIN_TILES and x.dtype == jnp.float32
+        tiled = x.shape[-1] >= 64 and tiles >= conv.MIN_TILES
         convolution = TILED if tiled else None
         x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=convolution)(x)
         x = nn.relu(x)

@@ -196,9 +196,15 @@ def _by_platform(
 ) -> Array:
   """One of two functions of the same arrays and sizes: `cpu` where the program is compiled for one,
   `default` everywhere else."""
+
+  def exact(*arrays, **sizes):  # half precision has no digits to lose in sums of blocks
+    dtype = arrays[0].dtype
+    arrays = [array.astype(jnp.promote_types(dtype, jnp.float32)) for array in arrays]
+    return cpu(*arrays, **sizes).astype(dtype)
+
   if _always_by_products.get():
-    return cpu(*arrays, **sizes)
-  branches = {'cpu': cpu, 'default': default}
+    return exact(*arrays, **sizes)
+  branches = {'cpu': exact, 'default': default}
   return lax.platform_dependent(
     *arrays, **{name: functools.partial(branch, **sizes) for name, branch in branches.items()}
   )
@@ -279,7 +285,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
   coarse = [
     (n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], padding, window, strides)
   ]
-  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile, x)
+  axes = _axes(window, strides, padding, x.shape[1:-1], coarse, tile, len(x))
   weights = _weights(kernel, axes)
 
   def down(x):
@@ -290,7 +296,7 @@ def _down_by_products(x: Array, kernel: Array, *, strides, padding, tile) -> Arr
 
 
 def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) -> Array:
-  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, y)
+  axes = _axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, len(y))
   weights = _weights(kernel, axes)
 
   def up(y):
@@ -301,7 +307,7 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) ->
 
 
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding, tile) -> Array:
-  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, y)
+  axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
 
   def gradient(x, y):  # [points, C, prod(strides) * F]: of the two, y is the cheaper to turn
@@ -379,10 +385,9 @@ def _axes(
   fine: Sequence[int],
   coarse: Sequence[int],
   tile: int,
-  array: Array,
+  batch: int,
 ) -> list[Axis]:
-  few = len(array) * math.prod(-(-m // tile) for m in coarse) < MIN_TILES
-  if few or array.dtype.itemsize < 4:  # half precision has no digits to lose in sums of blocks
+  if batch * math.prod(-(-m // tile) for m in coarse) < MIN_TILES:
     tile = 1
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
