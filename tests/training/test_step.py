@@ -245,7 +245,7 @@ def test_bfloat16_trains_like_float32(config, batch):
   full, half = runs
   curves = [[float(m['generator/reconstruction']) for _, m in run] for run in runs]
   assert curves[0][-1] < 0.95 * curves[0][0]
-  np.testing.assert_allclose(*curves, rtol=0.02)
+  np.testing.assert_allclose(*curves, rtol=0.05)
   full, half = full[-1][0], half[-1][0]
   assert {x.dtype for x in jax.tree.leaves(half)} == {jnp.dtype('float32'), jnp.dtype('int32')}
   assert not same(half.generator.params, full.generator.params)
