@@ -57,8 +57,11 @@ Padding = tuple[tuple[int, int], ...]
 # Bytes of points and products at a time. A convolution and its gradients have points in common, but
 # not across chunks: a batch of 4 should fit.
 CHUNK = 2**27
-# So many tiles must share the matrices G W, which are larger than the kernel, to be worth it.
+# So many tiles must share the matrices G W, which are larger than the kernel; else tiles are smaller.
 MIN_TILES = 64
+# Where polynomials are evaluated, beside infinity: of 0, 1, 2, 1/2 and their negatives those whose
+# largest error is the smallest.
+POINTS = {3: (1, -1), 4: (0, 1, -1), 6: (0, 1, -1, 0.5, -2)}
 
 
 def strided_conv(
@@ -309,12 +312,17 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) ->
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding, tile) -> Array:
   axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
+  narrow = math.prod(axis.stride for axis in axes) * x.shape[-1] < y.shape[-1]
 
-  def gradient(x, y):  # [points, C, prod(strides) * F]: of the two, y is the cheaper to turn
-    return _product(_transposed_places(y, axes).swapaxes(1, 2), _points(x, axes), (2, 1))
+  def gradient(x, y):  # a product whose first factor is the narrow one is several times faster
+    factors = _points(x, axes), _transposed_places(y, axes)
+    return _product(*(factors if narrow else factors[::-1]), (1, 1))
 
-  weights = _in_chunks(gradient, _size(axes, kernel), x, y).sum(0).swapaxes(1, 2)
-  return jax.linear_transpose(functools.partial(_weights, axes=axes), kernel)(weights)[0]
+  products = _in_chunks(gradient, _size(axes, kernel), x, y).sum(0)
+  matrix = _matrix(axes, 2, x.dtype).T
+  taps = (matrix @ products.reshape(len(products), -1)).reshape(-1, *products.shape[1:])
+  taps = taps if narrow else taps.swapaxes(1, 2)
+  return jax.linear_transpose(functools.partial(_taps, axes=axes), kernel)(taps)[0]
 
 
 def _product(a: Array, b: Array, contracted: tuple[int, int]) -> Array:
@@ -366,7 +374,7 @@ class Axis:
     """
     if self.tile == 1:
       return np.ones((1, self.taps)), np.eye(self.taps), np.eye(self.taps)
-    finite = np.array([0, 1, -1, 2, -2])[: self.points - 1]
+    finite = np.array(POINTS[self.points])
     scales = np.array([np.prod(point - finite[finite != point]) for point in finite] + [1])
 
     def values(coefficients: int) -> np.ndarray:  # at each point, of the powers
@@ -387,8 +395,8 @@ def _axes(
   tile: int,
   batch: int,
 ) -> list[Axis]:
-  if batch * math.prod(-(-m // tile) for m in coarse) < MIN_TILES:
-    tile = 1
+  while tile > 1 and batch * math.prod(-(-m // tile) for m in coarse) < MIN_TILES:
+    tile //= 2
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
     s = k if m == 1 else s  # no stride is ever taken: all of the window is one tap
@@ -409,29 +417,28 @@ def _points(x: Array, axes: Sequence[Axis]) -> Array:
   n = len(axes)
   pads = [(a.before, a.reached * a.tile * a.stride - a.before - a.fine, 0) for a in axes]
   x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
-  for i, axis in enumerate(axes):  # points of the axes before i, batch, tiles and blocks of these
-    at = 3 * i + 1
-    x = x.reshape(*x.shape[:at], axis.reached, axis.tile, axis.stride, *x.shape[at + 1 :])
+  cut = itertools.chain(*((a.reached * a.tile, a.stride) for a in axes))
+  x = x.reshape(len(x), *cut, x.shape[-1])
+  x = x.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+  x = x.reshape(*x.shape[: n + 1], -1)
+  for i, axis in enumerate(axes):  # points of the axes before i, batch, tiles of these, blocks
+    at = 2 * i + 1
+    x = x.reshape(*x.shape[:at], axis.reached, axis.tile, *x.shape[at + 1 :])
     blocks = []
     for j in range(axis.points):
       tiles = lax.slice_in_dim(x, j // axis.tile, j // axis.tile + axis.tiles, axis=at)
       blocks.append(lax.index_in_dim(tiles, j % axis.tile, at + 1, keepdims=False))
     x = jnp.stack([_sum(row, blocks) for row in axis.matrices[1]], i)
-  tiles, places = range(n + 1, 3 * n, 2), range(n + 2, 3 * n + 1, 2)
-  x = x.transpose(*range(n + 1), *tiles, *places, 3 * n + 1)
-  return x.reshape(math.prod(x.shape[:n]), math.prod(x.shape[n : 2 * n + 1]), -1)
+  return x.reshape(math.prod(x.shape[:n]), -1, x.shape[-1])
 
 
 def _transposed_points(products: Array, axes: Sequence[Axis]) -> Array:
   """B of the products: [points, batch * tiles, prod(strides) * F] -> [batch, *fine, F]."""
   n = len(axes)
-  sizes = zip(*((a.points, a.tiles, a.stride) for a in axes))
-  points, tiles, strides = map(tuple, sizes)
-  x = products.reshape(*points, -1, *tiles, *strides, products.shape[-1] // math.prod(strides))
-  pairs = itertools.chain(*((n + 1 + i, 2 * n + 1 + i) for i in range(n)))
-  x = x.transpose(*range(n + 1), *pairs, 3 * n + 1)
+  points, tiles, strides = zip(*((a.points, a.tiles, a.stride) for a in axes))
+  x = products.reshape(*points, -1, *tiles, products.shape[-1])
   for i, axis in reversed(list(enumerate(axes))):
-    at = 3 * i + 1
+    at = 2 * i + 1
     products = [lax.index_in_dim(x, j, i, keepdims=False) for j in range(axis.points)]
     blocks = []
     for place in range(axis.tile):  # of every tile; a tile's last blocks are the next one's first
@@ -444,7 +451,11 @@ def _transposed_points(products: Array, axes: Sequence[Axis]) -> Array:
         reaching.append(lax.pad(block, jnp.zeros((), x.dtype), pads))
       blocks.append(sum(reaching[1:], reaching[0]))
     x = jnp.stack(blocks, at + 1)
-    x = x.reshape(*x.shape[:at], -1, *x.shape[at + 3 :])
+    x = x.reshape(*x.shape[:at], -1, *x.shape[at + 2 :])
+  x = x.reshape(*x.shape[:-1], *strides, x.shape[-1] // math.prod(strides))
+  pairs = itertools.chain(*((i + 1, n + i + 1) for i in range(n)))
+  x = x.transpose(0, *pairs, 2 * n + 1)
+  x = x.reshape(len(x), *(a.reached * a.tile * a.stride for a in axes), x.shape[-1])
   cuts = [(-a.before, a.before + a.fine - a.reached * a.tile * a.stride, 0) for a in axes]
   return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *cuts, (0, 0, 0)])
 
@@ -471,16 +482,20 @@ def _transposed_places(y: Array, axes: Sequence[Axis]) -> Array:
 
 
 def _weights(kernel: Array, axes: Sequence[Axis]) -> Array:
-  """G W: [*window, F, C] -> [points, prod(strides) * F, C]; zero where the window ends inside a
-  block."""
+  """G W: [*window, F, C] -> [points, prod(strides) * F, C]."""
+  taps = _taps(kernel, axes)
+  matrix = _matrix(axes, 2, kernel.dtype)
+  return (matrix @ taps.reshape(len(taps), -1)).reshape(-1, *taps.shape[1:])
+
+
+def _taps(kernel: Array, axes: Sequence[Axis]) -> Array:
+  """W: [*window, F, C] -> [taps, prod(strides) * F, C]; zero where the window ends inside a block."""
   n, channels = len(axes), kernel.shape[-1]
   pads = [(0, a.taps * a.stride - a.window) for a in axes]
   kernel = jnp.pad(kernel, [*pads, (0, 0), (0, 0)])
   kernel = kernel.reshape(*itertools.chain(*((a.taps, a.stride) for a in axes)), *kernel.shape[-2:])
   kernel = kernel.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n, 2 * n + 1)
-  matrix = _matrix(axes, 2, kernel.dtype)
-  weights = matrix @ kernel.reshape(matrix.shape[1], -1)
-  return weights.reshape(len(matrix), -1, channels)
+  return kernel.reshape(math.prod(kernel.shape[:n]), -1, channels)
 
 
 def _matrix(axes: Sequence[Axis], which: int, dtype: jnp.dtype) -> Array:
