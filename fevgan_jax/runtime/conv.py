@@ -19,8 +19,10 @@ b[g, r] = x[g s + r - p]. With W[t] the rows w[t s + r], one matrix [s F, C] per
 With k = 4 and s = 2 an axis has 2 taps, so that 2 neighbors c need 3 blocks and 4 products. Three
 are enough (Winograd's minimal filtering, for networks by Lavin and Gray, 2016):
 
-    y[c]     = (b[c] - b[c + 1]) W[0] + b[c + 1] (W[0] + W[1])
-    y[c + 1] = b[c + 1] (W[0] + W[1]) + (b[c + 2] - b[c + 1]) W[1]
+    m        = (b[c] + b[c + 1]) (W[0] + W[1]) / 2
+    n        = (b[c + 1] - b[c]) (W[1] - W[0]) / 2
+    y[c]     = m + n
+    y[c + 1] = m - n + (b[c + 2] - b[c]) W[1]
 
 In general y = A' [(B' b) (G W)] for three small matrices: one matrix product for every point of a
 tile of neighbors, 27 for the 8 neighbors of three axes where 64 were. A convolution is linear in
@@ -57,10 +59,11 @@ Padding = tuple[tuple[int, int], ...]
 # Bytes of points and products at a time. A convolution and its gradients have points in common, but
 # not across chunks: a batch of 4 should fit.
 CHUNK = 2**27
-# So many tiles must share the matrices G W, which are larger than the kernel; else tiles are smaller.
+# So many tiles must share the matrices G W, which are larger than the kernel. Where there are fewer,
+# tiles are halved.
 MIN_TILES = 64
-# Where polynomials are evaluated, beside infinity: of 0, 1, 2, 1/2 and their negatives those whose
-# largest error is the smallest.
+# Where polynomials are evaluated, beside infinity, by the number of points. Of 0, 1, 2, 1/2 and their
+# negatives these round the least, but for 1/2 in place of -1 in the first row, which has more sums.
 POINTS = {3: (1, -1), 4: (0, 1, -1), 6: (0, 1, -1, 0.5, -2)}
 
 
@@ -489,7 +492,7 @@ def _weights(kernel: Array, axes: Sequence[Axis]) -> Array:
 
 
 def _taps(kernel: Array, axes: Sequence[Axis]) -> Array:
-  """W: [*window, F, C] -> [taps, prod(strides) * F, C]; zero where the window ends inside a block."""
+  """W: [*window, F, C] -> [taps, prod(strides) * F, C]; zero where the window ends in a block."""
   n, channels = len(axes), kernel.shape[-1]
   pads = [(0, a.taps * a.stride - a.window) for a in axes]
   kernel = jnp.pad(kernel, [*pads, (0, 0), (0, 0)])
