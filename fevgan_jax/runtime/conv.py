@@ -59,11 +59,11 @@ Padding = tuple[tuple[int, int], ...]
 # Bytes of points and products at a time. A convolution and its gradients have points in common, but
 # not across chunks: a batch of 4 should fit.
 CHUNK = 2**27
-# So many tiles must share the matrices G W, which are larger than the kernel. Where there are fewer,
-# tiles are halved.
+# So many tiles must share the matrices G W, which are larger than the kernel: where there are
+# fewer, tiles are halved.
 MIN_TILES = 64
-# Where polynomials are evaluated, beside infinity, by the number of points. Of 0, 1, 2, 1/2 and their
-# negatives these round the least, but for 1/2 in place of -1 in the first row, which has more sums.
+# Where polynomials are evaluated, beside infinity, by the number of points: of 0, 1, 2, 1/2 and
+# their negatives those that round least. (For two, -1 and 1/2 round less, but have more sums.)
 POINTS = {3: (1, -1), 4: (0, 1, -1), 6: (0, 1, -1, 0.5, -2)}
 
 
