@@ -58,13 +58,14 @@ Padding = tuple[tuple[int, int], ...]
 
 # Bytes of points and products at a time. A convolution and its gradients have points in common, but
 # not across chunks: a batch of 4 should fit.
-CHUNK = 2**27
+CHUNK = 2**28
 # So many tiles must share the matrices G W, which are larger than the kernel: where there are
 # fewer, tiles are halved.
 MIN_TILES = 64
-# Where polynomials are evaluated, beside infinity, by the number of points: of 0, 1, 2, 1/2 and
-# their negatives those that round least. (For two, -1 and 1/2 round less, but have more sums.)
-POINTS = {3: (1, -1), 4: (0, 1, -1), 6: (0, 1, -1, 0.5, -2)}
+# Where polynomials are evaluated, beside infinity, by the number of points, infinity included: of
+# 0, 1, 2, 1/2 and their negatives those that round least. Only -1 and 1/2 in the first row would
+# round less, with more sums.
+POINTS = {3: (1, -1), 4: (0, 1, -1), 5: (0, -1, 0.5, 2), 6: (0, 1, -1, 0.5, -2)}
 
 
 def strided_conv(
@@ -81,8 +82,9 @@ def strided_conv(
     kernel: [*window, F, C].
     strides: one per spatial axis.
     padding: zeros (before, after) per spatial axis.
-    tile: the most places per axis that share products on a CPU. 4 helps a window of 3 taps, but is
-      right to 1e-5 of the largest value instead of 1e-6: for networks that are not trained.
+    tile: the most places per axis that share products on a CPU, 1, 2 or 4. 4 helps a window of 3
+      taps, but is right to 1e-5 of the largest value instead of 1e-6: for networks that are not
+      trained.
 
   Returns:
     [batch, *coarse space, C], coarse = (space + before + after - window) // stride + 1.
@@ -315,16 +317,15 @@ def _up_by_products(y: Array, kernel: Array, *, strides, padding, fine, tile) ->
 def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding, tile) -> Array:
   axes = _axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
-  narrow = math.prod(axis.stride for axis in axes) * x.shape[-1] < y.shape[-1]
+  x_is_narrow = math.prod(axis.stride for axis in axes) * x.shape[-1] < y.shape[-1]
 
   def gradient(x, y):  # a product whose first factor is the narrow one is several times faster
     factors = _points(x, axes), _transposed_places(y, axes)
-    return _product(*(factors if narrow else factors[::-1]), (1, 1))
+    return _product(*(factors if x_is_narrow else factors[::-1]), (1, 1))
 
   products = _in_chunks(gradient, _size(axes, kernel), x, y).sum(0)
-  matrix = _matrix(axes, 2, x.dtype).T
-  taps = (matrix @ products.reshape(len(products), -1)).reshape(-1, *products.shape[1:])
-  taps = taps if narrow else taps.swapaxes(1, 2)
+  taps = jnp.tensordot(_matrix(axes, 2, x.dtype).T, products, 1)
+  taps = taps if x_is_narrow else taps.swapaxes(1, 2)  # fewer to turn than products
   return jax.linear_transpose(functools.partial(_taps, axes=axes), kernel)(taps)[0]
 
 
@@ -368,7 +369,7 @@ class Axis:
     """Tiles of blocks that windows reach into, whole ones."""
     return self.tiles + -(-(self.taps - 1) // self.tile)
 
-  @property
+  @functools.cached_property
   def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A' [tile, points], B' [points, blocks], G [points, taps], by the rule of Toom and Cook.
 
@@ -386,7 +387,8 @@ class Axis:
       )
 
     inverse = np.linalg.inv(values(self.points).T) * scales[:, None]
-    return values(self.tile).T, inverse.round(9), values(self.taps) / scales[:, None]
+    inverse = inverse.round(9)  # of zeros nothing is left, which `_sum` leaves out
+    return values(self.tile).T, inverse, values(self.taps) / scales[:, None]
 
 
 def _axes(
@@ -403,7 +405,7 @@ def _axes(
   axes = []
   for k, s, (before, _), n, m in zip(window, strides, padding, fine, coarse):
     s = k if m == 1 else s  # no stride is ever taken: all of the window is one tap
-    shares = 1 < -(-k // s) <= 3 and m >= tile > 1  # more taps, or points, would not be exact
+    shares = 1 < -(-k // s) <= 3 and m >= tile > 1  # more taps round too much
     axes.append(Axis(k, s, before, n, m, tile if shares else 1))
   return axes
 
@@ -486,9 +488,7 @@ def _transposed_places(y: Array, axes: Sequence[Axis]) -> Array:
 
 def _weights(kernel: Array, axes: Sequence[Axis]) -> Array:
   """G W: [*window, F, C] -> [points, prod(strides) * F, C]."""
-  taps = _taps(kernel, axes)
-  matrix = _matrix(axes, 2, kernel.dtype)
-  return (matrix @ taps.reshape(len(taps), -1)).reshape(-1, *taps.shape[1:])
+  return jnp.tensordot(_matrix(axes, 2, kernel.dtype), _taps(kernel, axes), 1)
 
 
 def _taps(kernel: Array, axes: Sequence[Axis]) -> Array:
@@ -507,7 +507,7 @@ def _matrix(axes: Sequence[Axis], which: int, dtype: jnp.dtype) -> Array:
 
 
 def _sum(row: np.ndarray, arrays: Sequence[Array]) -> Array:
-  """The arrays times the numbers of a row, of which many are 0 or 1."""
+  """The arrays times the numbers of a row, of which many are 0, 1 or -1."""
   terms = [x if c == 1 else c * x for c, x in zip(row.tolist(), arrays) if c]
   return sum(terms[1:], terms[0])
 

@@ -24,6 +24,8 @@ CASES = [
   ((3, 3), (2, 2), ((1, 1),) * 2, (7, 8)),
   ((1, 1), (2, 2), ((0, 0),) * 2, (8, 8)),
   ((4, 1), (3, 1), ((0, 0),) * 2, (6, 3)),  # one place, behind which two are left over
+  ((4, 4), (2, 2), ((1, 1),) * 2, (2, 6)),  # one place, and zeros on both sides
+  ((3, 3), (1, 1), ((1, 1),) * 2, (8, 5)),
 ]
 
 
@@ -110,7 +112,7 @@ def test_equals_xla(tiles, case, chunk, direction, monkeypatch):
   assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
 
 
-@pytest.mark.parametrize('tile, taps', [(1, 4), (2, 2), (2, 3), (4, 3)])
+@pytest.mark.parametrize('tile, taps', [(1, 4), (2, 2), (2, 3), (4, 2), (4, 3)])
 def test_tiles_of_one_axis_are_correlations(tile, taps):
   rng = np.random.default_rng(0)
   blocks, window = rng.normal(size=tile + taps - 1), rng.normal(size=taps)
@@ -130,11 +132,27 @@ def test_two_places_of_two_taps_by_hand():
   assert (of_places @ products).tolist() == [210, 320]
 
 
-@pytest.mark.parametrize('side', [8, 10])  # 10: the last tile is not whole
-def test_larger_tiles_equal_xla(side, monkeypatch):
+@pytest.mark.parametrize('chunk', [conv.CHUNK, 1])
+def test_fewer_channels_on_the_fine_side(chunk, monkeypatch):
   monkeypatch.setattr(conv, 'MIN_TILES', 1)
-  x, slope, kernel = inputs((3, 3), (1, 1), ((1, 1),) * 2, (side, side), 32, 16)
-  sizes = {'strides': (1, 1), 'padding': ((1, 1),) * 2}
+  monkeypatch.setattr(conv, 'CHUNK', chunk)
+  x, slope, kernel = inputs(*CASES[5], features=3, channels=16)  # 12 numbers a block
+  sizes = {'strides': (2, 2), 'padding': ((1, 1),) * 2}
+  arguments = slope, x, kernel
+  ours, xla = (
+    value_and_gradients(functools.partial(way, **sizes), *arguments)
+    for way in (conv.strided_conv, conv._down_by_xla)
+  )
+  assert_close(ours, xla)
+
+
+@pytest.mark.parametrize('window, stride', [(3, 1), (4, 2)])
+@pytest.mark.parametrize('space', [(8, 8), (10, 10), (16, 6)])  # the last tile whole and not
+@pytest.mark.parametrize('tiles', [1, 9])  # 9: for some of them tiles of 4x4 are too few
+def test_larger_tiles_equal_xla(tiles, space, window, stride, monkeypatch):
+  monkeypatch.setattr(conv, 'MIN_TILES', tiles)
+  sizes = {'strides': (stride,) * 2, 'padding': ((1, 1),) * 2}
+  x, slope, kernel = inputs((window,) * 2, *sizes.values(), space, 32, 16)
   ours = functools.partial(conv.strided_conv, **sizes, tile=4)
   xla = functools.partial(conv._down_by_xla, **sizes)
   arguments = slope, x, kernel
