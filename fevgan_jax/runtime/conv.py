@@ -62,9 +62,9 @@ CHUNK = 2**28
 # So many tiles must share the matrices G W, which are larger than the kernel: where there are
 # fewer, tiles are halved.
 MIN_TILES = 64
-# Where polynomials are evaluated, beside infinity, by the number of points, infinity included: of
-# 0, 1, 2, 1/2 and their negatives those that round least. Only -1 and 1/2 in the first row would
-# round less, with more sums.
+# Where polynomials are evaluated, beside infinity, by the number of points, infinity included. Of
+# 0, 1, 2, 1/2 and their negatives these are among those that round least; pairs with 1/2 would
+# round less than the first row, with more sums.
 POINTS = {3: (1, -1), 4: (0, 1, -1), 5: (0, -1, 0.5, 2), 6: (0, 1, -1, 0.5, -2)}
 
 
@@ -319,7 +319,7 @@ def _kernel_gradient_by_products(x: Array, y: Array, *, window, strides, padding
   kernel = jax.ShapeDtypeStruct((*window, x.shape[-1], y.shape[-1]), x.dtype)
   x_is_narrow = math.prod(axis.stride for axis in axes) * x.shape[-1] < y.shape[-1]
 
-  def gradient(x, y):  # a product whose first factor is the narrow one is several times faster
+  def gradient(x, y):  # a product is up to three times as fast with the narrow factor first
     factors = _points(x, axes), _transposed_places(y, axes)
     return _product(*(factors if x_is_narrow else factors[::-1]), (1, 1))
 
@@ -387,7 +387,7 @@ class Axis:
       )
 
     inverse = np.linalg.inv(values(self.points).T) * scales[:, None]
-    inverse = inverse.round(9)  # of zeros nothing is left, which `_sum` leaves out
+    inverse = inverse.round(9)  # zeros are exact, and `_sum` leaves them out
     return values(self.tile).T, inverse, values(self.taps) / scales[:, None]
 
 

@@ -79,9 +79,12 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
   return result
 
 
-def setting(config: ml_collections.ConfigDict) -> tuple[System, Any, TrainState, dict]:
-  """The system, its frozen face network, a fresh state, and a batch of this process's clips."""
-  clips = random_clips(config, parallel.local_batch_size(config.batch_size))
+def setting(
+  config: ml_collections.ConfigDict, clips: dict[str, np.ndarray] | None = None
+) -> tuple[System, Any, TrainState, dict]:
+  """The system, its frozen face network, a fresh state, and a batch of this process's clips: these,
+  or random ones of the data set's shape."""
+  clips = clips or random_clips(config, parallel.local_batch_size(config.batch_size))
   models.check_clips(config.system, clips['video'].shape[1:])
   encoder, frozen = face_network(config)
   system = models.build(config, encoder, axis_name=parallel.AXIS)

@@ -69,9 +69,9 @@ def value_and_gradients(function, slope, *arguments):
   return value, pull_back(slope)
 
 
-def both_ways(window, strides, padding, fine):
+def both_ways(window, strides, padding, fine, channels=5):
   """Of a case, per direction: ours, XLA's, and arguments of `value_and_gradients`."""
-  x, y, kernel = inputs(window, strides, padding, fine)
+  x, y, kernel = inputs(window, strides, padding, fine, channels=channels)
   reached = tuple(
     (m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding)
   )
@@ -136,14 +136,8 @@ def test_two_places_of_two_taps_by_hand():
 def test_fewer_channels_on_the_fine_side(chunk, monkeypatch):
   monkeypatch.setattr(conv, 'MIN_TILES', 1)
   monkeypatch.setattr(conv, 'CHUNK', chunk)
-  x, slope, kernel = inputs(*CASES[5], features=3, channels=16)  # 12 numbers a block
-  sizes = {'strides': (2, 2), 'padding': ((1, 1),) * 2}
-  arguments = slope, x, kernel
-  ours, xla = (
-    value_and_gradients(functools.partial(way, **sizes), *arguments)
-    for way in (conv.strided_conv, conv._down_by_xla)
-  )
-  assert_close(ours, xla)
+  ours, xla, arguments = both_ways(*CASES[5], channels=16)['down']  # of 12 numbers a block
+  assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
 
 
 @pytest.mark.parametrize('window, stride', [(3, 1), (4, 2)])

@@ -27,23 +27,17 @@ def measure(batch: int, width: int, side: int) -> None:
   import numpy as np
 
   from configs import base
-  from fevgan_jax import models
-  from fevgan_jax.runtime import parallel
-  from fevgan_jax.training import benchmark, train
+  from fevgan_jax.training import benchmark
 
   config = base.get_config()
   config.batch_size = batch
   config.model.width = config.critic.width = width
-  encoder, frozen = benchmark.face_network(config)
-  system = models.build(config, encoder, axis_name=parallel.AXIS)
   rng = np.random.default_rng(0)
   clips = {
     'video': rng.integers(0, 256, (batch, 32, side, side, 3), np.uint8),
     'label': np.arange(batch, dtype=np.int32) % 6,
   }
-  state = train.create_state(system, frozen, config, {key: x[0] for key, x in clips.items()})
-  frozen, state = parallel.replicate((frozen, state))
-  call = benchmark.step_call(system, frozen, state, clips)
+  call = benchmark.step_call(*benchmark.setting(config, clips))
   call()
   memory.give_back()
   memory.forget_peak()
