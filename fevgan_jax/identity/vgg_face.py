@@ -40,10 +40,7 @@ class VGGFace(nn.Module):
     x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
-        tiles = x.size // x.shape[-1] // 4  # of 2x2
-        tiled = x.shape[-1] >= 64 and tiles >= conv.MIN_TILES
-        convolution = TILED if tiled else None
-        x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=convolution)(x)
+        x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=TILED)(x)
         x = nn.relu(x)
       if number < len(STAGES):
         x = pooled = _max_pool(x)

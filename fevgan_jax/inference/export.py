@@ -121,7 +121,8 @@ def stablehlo(generator: trained.TrainedGenerator, output: pathlib.Path) -> list
   traced = jax.jit(lambda *inputs: jax.lax.map(lambda each: one(*each), inputs))
   (batch,) = jax_export.symbolic_shape('batch')
   inputs = inputs_of(generator, batch)
-  exported = jax_export.export(traced, platforms=PLATFORMS)(*inputs.values())
+  with conv.portable():
+    exported = jax_export.export(traced, platforms=PLATFORMS)(*inputs.values())
   load = 'jax.export.deserialize(open(FILE, "rb").read()).call(picture, condition, intensity)'
   return written(
     generator, output, 'stablehlo', bytes(exported.serialize()), platforms=PLATFORMS, load=load

@@ -37,6 +37,13 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
       os.replace(temporary, path)
 
 
+def compiled_here() -> Path:
+  """The folder of programs that were compiled on this machine. Of each machine its own, where they
+  share a home: a program may not run on another processor."""
+  cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+  return cache / 'fevgan_jax' / platform.node()
+
+
 def discard_partial(folder: str | os.PathLike) -> None:
   """Removes what killed processes have left unfinished in a folder and those in it."""
   for left in Path(folder).rglob(f'{PARTIAL}*'):

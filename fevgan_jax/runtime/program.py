@@ -3,13 +3,12 @@
 import logging as python_logging
 import os
 import pathlib
-import platform
 import sys
 from collections.abc import Callable
 
 from absl import flags, logging
 
-from fevgan_jax.runtime import memory
+from fevgan_jax.runtime import files, memory
 from fevgan_jax.runtime.errors import REFUSALS, UserError
 
 OURS = str(pathlib.Path(__file__).parents[1])
@@ -38,10 +37,7 @@ def exit_code(command: Callable[[], None]) -> int:
 def keep_compiled() -> None:
   """Lets JAX keep compiled programs on disk, so that a second start compiles nothing. Call before
   JAX is imported; a place that the user has named for them stays."""
-  cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-  # Of each machine its own, where they share a home: a program may not run on another processor.
-  place = cache / 'fevgan_jax' / platform.node()
-  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(place))
+  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(files.compiled_here()))
 
 
 def set_up_logging() -> None:

@@ -1,5 +1,5 @@
-"""The two convolutions against XLA's own, in value and gradient, on a CPU and as other platforms
-compute them, and a case worked out by hand."""
+"""The two convolutions against XLA's own, in value and gradient, in every way that they are
+computed, and a case worked out by hand."""
 
 import functools
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fevgan_jax.runtime import conv
+from fevgan_jax.runtime import conv, conv_taps, conv_tiles, conv_xla
 
 # window, strides, padding, fine space: FEV-GAN's layers, then those of other systems, then uneven
 # ones.
@@ -45,10 +45,6 @@ def assert_close(a, b, tolerance=2e-6):
     np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * np.abs(y).max())
 
 
-# All layers in one go, and a few in chunks of one example each.
-WAYS = [(case, conv.CHUNK) for case in CASES] + [(CASES[i], 1) for i in (0, 4, 5)]
-
-
 def test_one_axis_by_hand():
   # x = 1 2 3 4, zero at both ends, window 1 10 100 1000 every second place:
   # y[0] = 0*1 + 1*10 + 2*100 + 3*1000 = 3210, y[1] = 2*1 + 3*10 + 4*100 + 0*1000 = 432.
@@ -69,9 +65,9 @@ def value_and_gradients(function, slope, *arguments):
   return value, pull_back(slope)
 
 
-def both_ways(window, strides, padding, fine, channels=5):
+def both_ways(window, strides, padding, fine, features=3, channels=5):
   """Of a case, per direction: ours, XLA's, and arguments of `value_and_gradients`."""
-  x, y, kernel = inputs(window, strides, padding, fine, channels=channels)
+  x, y, kernel = inputs(window, strides, padding, fine, features, channels)
   reached = tuple(
     (m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding)
   )
@@ -79,12 +75,12 @@ def both_ways(window, strides, padding, fine, channels=5):
   return {
     'down': (
       functools.partial(conv.strided_conv, **sizes),
-      functools.partial(conv._down_by_xla, **sizes),
+      functools.partial(conv_xla.strided_conv, **sizes),
       (y, x, kernel),
     ),
     'up': (
       functools.partial(conv.transposed_conv, **sizes),
-      functools.partial(conv._up_by_xla, **sizes, fine=reached),
+      functools.partial(conv_xla.transposed_conv, **sizes, fine=reached),
       (x[(slice(None), *map(slice, reached))], y, kernel),
     ),
   }
@@ -92,65 +88,43 @@ def both_ways(window, strides, padding, fine, channels=5):
 
 def as_elsewhere(monkeypatch):
   """From now on functions are traced as GPU and TPU compute them."""
-  other = lambda *arrays, cpu, default, **sizes: default(*arrays, **sizes)  # noqa: E731
+  other = lambda name, axes, *arrays, **sizes: getattr(conv_xla, name)(*arrays, **sizes)  # noqa: E731
   monkeypatch.setattr(conv, '_by_platform', other)
 
 
+KINDS = {
+  'convolution': 'convolution',
+  'dot_general': 'products',
+  'custom_call @fevgan_convolve': 'compiled',
+  'custom_call @fevgan_kernel_gradient': 'compiled',
+}
+
+
 def operations(function, *arguments, platform='cpu') -> set[str]:
-  """Which of the two it is compiled to: convolutions, matrix products, or both."""
+  """What it consists of on a platform."""
   text = jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
-  return {name for name in ('convolution', 'dot_general') if f'stablehlo.{name}' in text}
+  return {kind for name, kind in KINDS.items() if f'stablehlo.{name}' in text}
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
-@pytest.mark.parametrize('case, chunk', WAYS)
-@pytest.mark.parametrize('tiles', [1, 1000])
-def test_equals_xla(tiles, case, chunk, direction, monkeypatch):
-  monkeypatch.setattr(conv, 'MIN_TILES', tiles)
-  monkeypatch.setattr(conv, 'CHUNK', chunk)
-  ours, xla, arguments = both_ways(*case)[direction]
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('features, channels', [(3, 5), (48, 16)])  # in whole vectors, and not
+@pytest.mark.parametrize('tiles', [1, 1000])  # products are shared, and are not
+def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
+  monkeypatch.setattr(conv_tiles, 'MIN_TILES', tiles)
+  ours, xla, arguments = both_ways(*case, features, channels)[direction]
   assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
 
 
-@pytest.mark.parametrize('tile, taps', [(1, 4), (2, 2), (2, 3), (4, 2), (4, 3)])
-def test_tiles_of_one_axis_are_correlations(tile, taps):
-  rng = np.random.default_rng(0)
-  blocks, window = rng.normal(size=tile + taps - 1), rng.normal(size=taps)
-  axis = conv.Axis(window=taps, stride=1, before=0, fine=8, coarse=8, tile=tile)
-  of_places, of_blocks, of_window = axis.matrices
-  y = of_places @ ((of_blocks @ blocks) * (of_window @ window))
-  np.testing.assert_allclose(y, np.correlate(blocks, window), rtol=0, atol=1e-12)
-
-
-def test_two_places_of_two_taps_by_hand():
-  # b = 1 2 3, w = 10 100: y[0] = 1*10 + 2*100 = 210, y[1] = 2*10 + 3*100 = 320.
-  # At 1: (1+2) * 110/2 = 165; at -1: (2-1) * 90/2 = 45; at infinity: (3-1) * 100 = 200.
-  of_places, of_blocks, of_window = conv.Axis(2, 1, 0, 8, 8, 2).matrices
-  products = (of_blocks @ [1, 2, 3]) * (of_window @ [10, 100])
-  assert products.tolist() == [165, 45, 200]
-  # 165 + 45 and 165 - 45 + 200
-  assert (of_places @ products).tolist() == [210, 320]
-
-
-@pytest.mark.parametrize('chunk', [conv.CHUNK, 1])
-def test_fewer_channels_on_the_fine_side(chunk, monkeypatch):
-  monkeypatch.setattr(conv, 'MIN_TILES', 1)
-  monkeypatch.setattr(conv, 'CHUNK', chunk)
-  ours, xla, arguments = both_ways(*CASES[5], channels=16)['down']  # of 12 numbers a block
-  assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
-
-
-@pytest.mark.parametrize('window, stride', [(3, 1), (4, 2)])
-@pytest.mark.parametrize('space', [(8, 8), (10, 10), (16, 6)])  # the last tile whole and not
-@pytest.mark.parametrize('tiles', [1, 9])  # 9: for some of them tiles of 4x4 are too few
-def test_larger_tiles_equal_xla(tiles, space, window, stride, monkeypatch):
-  monkeypatch.setattr(conv, 'MIN_TILES', tiles)
-  sizes = {'strides': (stride,) * 2, 'padding': ((1, 1),) * 2}
-  x, slope, kernel = inputs((window,) * 2, *sizes.values(), space, 32, 16)
-  ours = functools.partial(conv.strided_conv, **sizes, tile=4)
-  xla = functools.partial(conv._down_by_xla, **sizes)
-  arguments = slope, x, kernel
-  assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments), 1e-5)
+@pytest.mark.parametrize('direction', ['down', 'up'])
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('channels', [5, 40])  # fewer than the fine side's of a block, and more
+@pytest.mark.parametrize('chunk', [conv_taps.CHUNK, 1])  # in one go, and each example for itself
+def test_products_of_taps_equal_xla(chunk, channels, case, direction, monkeypatch):
+  monkeypatch.setattr(conv_taps, 'CHUNK', chunk)
+  ours, xla, arguments = both_ways(*case, channels=channels)[direction]
+  with conv.by_products():
+    assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
@@ -165,29 +139,45 @@ def test_other_platforms_compute_the_same(case, direction, monkeypatch):
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
-def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction):
+def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction, monkeypatch):
+  monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)
   ours, _, (slope, x, kernel) = both_ways(*CASES[0])[direction]
   of_x = lambda *arguments: value_and_gradients(ours, *arguments)[1][0]  # noqa: E731
   of_kernel = lambda *arguments: value_and_gradients(ours, *arguments)[1][1]  # noqa: E731
   for function in (of_x, of_kernel, lambda slope, *arguments: ours(*arguments)):
     at = functools.partial(operations, function, slope, x, kernel)
-    assert at(platform='cpu') == {'dot_general'}
+    assert at(platform='cpu') == {'compiled'}
     assert at(platform='cuda') == at(platform='tpu') == {'convolution'}
+
+
+@pytest.mark.parametrize('direction', ['down', 'up'])
+def test_programs_for_elsewhere_have_nothing_that_was_compiled_here(direction, monkeypatch):
+  monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)
+  ours, _, (slope, *arguments) = both_ways(*CASES[0])[direction]
+  traced_in = lambda limits: functools.partial(  # not yet  # noqa: E731
+    lambda _, *arguments: jax.vjp(ours, *arguments)[1](slope), limits
+  )
+  with conv.portable():
+    portable = functools.partial(operations, traced_in('portable'), *arguments)
+    assert portable() == {'products'}
+    assert portable(platform='cuda') == {'convolution'}
+  with conv.by_products():
+    assert operations(traced_in('products'), *arguments, platform='cuda') == {'products'}
 
 
 def test_batch_is_cut_into_equal_chunks(monkeypatch):
   # 6 examples of 10 float32 each, 100 bytes at a time: 2 examples, 3 chunks. 30 bytes: one by one.
   x = jnp.arange(60.0).reshape(6, 10)
   for limit, chunks in ((100, 3), (30, 6), (1000, 1)):
-    monkeypatch.setattr(conv, 'CHUNK', limit)
-    parts = conv._in_chunks(lambda part: part, 10, x)
+    monkeypatch.setattr(conv_taps, 'CHUNK', limit)
+    parts = conv_taps._in_chunks(lambda part: part, 10, x)
     assert parts.shape == (chunks, 6 // chunks, 10)
     assert (parts.reshape(6, 10) == x).all()
 
 
 @pytest.mark.parametrize('elsewhere', [False, True])
 def test_second_derivative_is_the_derivative_of_the_first(elsewhere, monkeypatch):
-  monkeypatch.setattr(conv, 'MIN_TILES', 1)
+  monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)
   if elsewhere:
     as_elsewhere(monkeypatch)
   ours, xla, (_, x, kernel) = both_ways(*CASES[0])['down']

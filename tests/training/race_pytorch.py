@@ -29,13 +29,11 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
 
   memory.keep_freed()
   from configs import base
-  from fevgan_jax.runtime import conv
+  from fevgan_jax.runtime import conv, conv_xla
   from fevgan_jax.training import benchmark
 
   if stock:
-    conv._down_by_products = conv._down_by_xla
-    conv._up_by_products = conv._up_by_xla
-    conv._kernel_gradient_by_products = conv._kernel_gradient_by_xla
+    conv._by_platform = lambda name, _, *arrays, **sizes: getattr(conv_xla, name)(*arrays, **sizes)
   config = base.get_config()
   config.model.grid, config.model.spatial_growth = 4, 2  # the layers below
   config.batch_size = batch
