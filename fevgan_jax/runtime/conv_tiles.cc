@@ -30,7 +30,7 @@ constexpr int kLanes = 8, kRows = 6;
 constexpr int kLanes = 4, kRows = 12;
 #endif
 constexpr int64_t kBlock = 32;  // channels that lie together in `Points`
-constexpr int64_t kCache = int64_t{1} << 18;  // numbers that a core's own cache is sure to hold
+constexpr int64_t kCache = int64_t{1} << 17;  // numbers that a core's own cache is sure to hold
 constexpr int kAxes = 3;
 
 typedef float Vector __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
@@ -100,6 +100,8 @@ class Matrix {
     find<4, 3>(), find<4, 4>(), find<4, 6>(), find<6, 4>(), find<3, 6>(), find<6, 3>();
     find<6, 6>();
   }
+
+  bool is_one() const { return rows == 1 && columns == 1; }
 
   // Of one line, whose rows lie anywhere.
   void operator()(int64_t size, const float* const* in, float* const* out) const {
@@ -334,14 +336,16 @@ void to_points(const Matrix matrices[kAxes], int64_t size, const At& at, float* 
       for (int64_t k = 0; k < r; ++k, to += size) out[k] = to;
       matrices[2](size, in, out);
     }
-  matrices[1](a, r * size, room, b * r * size, r * size, spare, q * r * size, r * size);
-  const int64_t step = points.block(1, 0);
+  const bool flat = matrices[0].is_one();  // of two axes
+  if (!flat) matrices[1](a, r * size, room, b * r * size, r * size, spare, q * r * size, r * size);
+  const Matrix& last = matrices[flat ? 1 : 0];
+  const float* from = flat ? room : spare;
+  const int64_t lines = flat ? r : q * r, step = points.block(1, 0);
   for (int64_t channel = 0; channel < size;) {
     const int64_t block = (first + channel) / kBlock, inside = (first + channel) % kBlock;
     const int64_t some = std::min(kBlock - inside, size - channel);
-    matrices[0](q * r, some, spare + channel, size, q * r * size,
-                points.numbers + points.block(0, block) + tile * kBlock + inside, step,
-                q * r * step);
+    last(lines, some, from + channel, size, lines * size,
+         points.numbers + points.block(0, block) + tile * kBlock + inside, step, lines * step);
     channel += some;
   }
 }
@@ -352,12 +356,15 @@ void from_points(const Matrix matrices[kAxes], int64_t size, const Points& point
                  float* room, float* spare, const At& at) {
   const int64_t p = matrices[0].rows, q = matrices[1].rows, r = matrices[2].rows;
   const int64_t b = matrices[1].columns, c = matrices[2].columns;
-  const int64_t step = points.block(1, 0);
+  const bool flat = matrices[0].is_one();
+  const Matrix& first = matrices[flat ? 1 : 0];
+  float* to = flat ? spare : room;
+  const int64_t lines = flat ? c : b * c, step = points.block(1, 0);
   for (int64_t channel = 0; channel < size; channel += kBlock)
-    matrices[0](b * c, std::min(kBlock, size - channel),
-                points.numbers + points.block(0, channel / kBlock) + tile * kBlock, step,
-                b * c * step, room + channel, size, b * c * size);
-  matrices[1](p, c * size, room, b * c * size, c * size, spare, q * c * size, c * size);
+    first(lines, std::min(kBlock, size - channel),
+          points.numbers + points.block(0, channel / kBlock) + tile * kBlock, step, lines * step,
+          to + channel, size, lines * size);
+  if (!flat) matrices[1](p, c * size, room, b * c * size, c * size, spare, q * c * size, c * size);
   const float* in[Matrix::kMost];
   float* out[Matrix::kMost];
   const float* from = spare;
