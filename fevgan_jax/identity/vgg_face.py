@@ -40,7 +40,8 @@ class VGGFace(nn.Module):
     x = ((image.astype(jnp.float32) + 1) * 127.5 - jnp.array(MEAN)).astype(image.dtype)
     for number, stage in enumerate(STAGES, start=1):
       for name, channels in stage:
-        x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=TILED)(x)
+        tiled = TILED if x.shape[-1] > 3 else None  # a picture's channels fill no vector
+        x = nn.Conv(channels, (3, 3), padding=1, name=name, conv_general_dilated_cls=tiled)(x)
         x = nn.relu(x)
       if number < len(STAGES):
         x = pooled = _max_pool(x)

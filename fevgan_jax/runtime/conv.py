@@ -14,13 +14,12 @@ conv_taps.py has them as matrix products in pure JAX, conv_tiles.py with fewer p
 is compiled where it runs. On GPU and TPU the vendor's convolutions are used instead.
 
 Arrays are channels last: fine [batch, *space, F], coarse [batch, *space, C], kernel [*window, F,
-C], for any number of spatial axes. Both operations take the kernel in this one layout.
+C], for one to three spatial axes. Both operations take the kernel in this one layout.
 """
 
 import contextlib
-import contextvars
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import chex
 import jax
@@ -55,6 +54,9 @@ def strided_conv(
     [batch, *coarse space, C], coarse = (space + before + after - window) // stride + 1.
   """
   chex.assert_equal(x.shape[-1], kernel.shape[-2])
+  _check(x, kernel, strides, padding)
+  if tile not in (1, 2, 4):
+    raise ValueError(f'tile {tile}: expected 1, 2 or 4')
   return _down(x, kernel, tuple(strides), tuple(map(tuple, padding)), tile)
 
 
@@ -74,6 +76,7 @@ def transposed_conv(
     [batch, *fine space, F], fine = (space - 1) stride + window - before - after.
   """
   chex.assert_equal(y.shape[-1], kernel.shape[-1])
+  _check(y, kernel, strides, padding)
   window = kernel.shape[:-2]
   fine = tuple(
     (m - 1) * s + k - sum(p) for m, s, k, p in zip(y.shape[1:-1], strides, window, padding)
@@ -111,6 +114,18 @@ def general_conv(
   if precision is not None:
     raise ValueError(f'precision {precision}: expected None')
   return strided_conv(x, kernel, window_strides, padding, tile)
+
+
+def _check(
+  array: Array, kernel: Array, strides: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> None:
+  axes = kernel.ndim - 2
+  if not 1 <= axes <= 3 or not array.ndim - 2 == len(strides) == len(padding) == axes:
+    raise ValueError(
+      f'{array.ndim - 2} spatial axes, window of {axes}, {len(strides)} strides, {len(padding)} '
+      'paddings: expected as many of each, 1 to 3'
+    )
+  chex.assert_equal(array.dtype, kernel.dtype)
 
 
 # Each of the three maps is linear in both arguments, so that their gradients are one another.
@@ -152,40 +167,34 @@ def _kernel_gradient(
   return _by_platform('kernel_gradient', axes, x, y, **sizes)
 
 
-# What the programs traced now may have: None is all that this machine has.
-_limits = contextvars.ContextVar('limits', default=None)
-
-
-@contextlib.contextmanager
-def _limited(to: str) -> Iterator[None]:
-  token = _limits.set(to)
-  try:
-    yield
-  finally:
-    _limits.reset(token)
+# What programs that are traced now may consist of. None: anything; 'portable': nothing that was
+# compiled here; 'products': matrix products alone.
+_limits = jax.make_user_context(None)
 
 
 def portable() -> contextlib.AbstractContextManager[None]:
   """What is traced in the block is a program for other machines, too: nothing in it was compiled
   here."""
-  return _limited('portable')
+  return _limits('portable')
 
 
 def by_products() -> contextlib.AbstractContextManager[None]:
   """What is traced in the block has matrix products on every platform: a program for runtimes that
   have no transposed convolution of three dimensions."""
-  return _limited('products')
+  return _limits('products')
 
 
 def _by_platform(name: str, axes: Sequence[conv_tiles.Axis], *arrays: Array, **sizes) -> Array:
   """The function of that name that is fastest on the platform which the program is compiled for."""
-  limits, dtype = _limits.get(), arrays[0].dtype
+  limits, dtype = _limits.value, arrays[0].dtype
 
   def on_cpu(*arrays: Array) -> Array:
     # Half precision is too coarse for sums of blocks.
     wide = [array.astype(jnp.promote_types(dtype, jnp.float32)) for array in arrays]
-    may_be_compiled = limits is None and wide[0].dtype == jnp.float32
-    if may_be_compiled and conv_tiles.shares_products(axes) and conv_tiles.compiled():
+    # Beside a GPU nothing is compiled: this branch is traced there, too, and hardly ever runs.
+    compiles = limits is None and jax.default_backend() == 'cpu'
+    suits = wide[0].dtype == jnp.float32 and conv_tiles.shares_products(axes)
+    if compiles and suits and conv_tiles.compiled():
       result = getattr(conv_tiles, name)(*wide, axes)
     elif limits != 'products' and name == 'strided_conv' and len(axes) == 2:
       result = conv_xla.strided_conv(*wide, **sizes)  # of pictures: as fast as it can be

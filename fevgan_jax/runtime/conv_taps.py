@@ -1,9 +1,12 @@
 """Strided convolution, its transpose and the kernel's gradient as sums over taps, in pure JAX.
 
-The definition of all others, and what runs on a CPU without a compiler. Let x be the fine grid, y
-the coarse one, s the stride, p the padding before, and one axis for brevity. Write a place of the
-window as j = t s + r with 0 <= r < s, and cut the padded fine grid into blocks of s values,
-b[g, r] = x[g s + r - p]. With W[t] the rows w[t s + r], one matrix [s F, C] per tap t,
+What runs on a CPU where conv_tiles.py does not: without a compiler, for a few places, for windows
+of many taps, and in programs for other machines.
+
+Let x be the fine grid, y the coarse one, s the stride, p the padding before, and one axis for
+brevity. Write a place of the window as j = t s + r with 0 <= r < s, and cut the padded fine grid
+into blocks of s values, b[g, r] = x[g s + r - p]. With W[t] the rows w[t s + r], one matrix
+[s F, C] per tap t,
 
     y[c] = sum_t b[c + t] W[t]                `strided_conv`
     b[c + t] += y[c] W[t]'                    `transposed_conv`

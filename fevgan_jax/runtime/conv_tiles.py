@@ -23,11 +23,14 @@ import functools
 import itertools
 import math
 import pathlib
+import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from fevgan_jax.runtime import conv_taps, native
 
@@ -43,20 +46,54 @@ MIN_TILES = 16
 POINTS = {3: (1, -1), 4: (0, 1, -1), 5: (0, -1, 0.5, 2), 6: (0, 1, -1, 0.5, -2)}
 # Channels come in multiples of it: what the longest vectors hold.
 WIDTH = 16
-AXES = 3
+# conv_tiles.cc has room for so many.
+AXES, MOST_POINTS = 3, 16
 HANDLERS = ('convolve', 'kernel_gradient')
 
 
-@functools.cache
+_lock = threading.Lock()
+
+
 def compiled() -> bool:
   """Compiles the work, at first, and makes it known to XLA. False where it cannot be compiled."""
+  with _lock:
+    return _compiled()
+
+
+@functools.cache
+def _compiled() -> bool:
   library = native.library(pathlib.Path(__file__).with_suffix('.cc'))
   if library is None:
+    logging.warning('networks take up to three times as long on this CPU')
     return False
   for name in HANDLERS:
     handler = jax.ffi.pycapsule(getattr(library, name))
     jax.ffi.register_ffi_target(f'fevgan_{name}', handler, platform='cpu')
   return True
+
+
+class Side(NamedTuple):
+  """One side of a convolution along one axis: place i * step + r + offset belongs to block i, for
+  0 <= r < phases. There is nothing at places outside 0 <= place < size."""
+
+  size: int
+  step: int
+  phases: int
+  offset: int
+
+
+class Cut(NamedTuple):
+  """What conv_tiles.cc is told of one axis: places of a tile, its points, how many tiles there are,
+  and what is read and written."""
+
+  tile: int
+  points: int
+  tiles: int
+  x: Side
+  y: Side
+
+  def numbers(self) -> list[int]:
+    return [self.tile, self.points, self.tiles, *self.x, *self.y]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,19 +127,25 @@ class Axis:
   def points(self) -> int:
     return self.tile + self.taps - 1
 
-  def sizes(self, fine: tuple[int, ...]) -> tuple[int, ...]:
-    """What conv_tiles.cc is told of a convolution or a kernel's gradient: the tile, its points, how
-    many there are, and both sides (size, step, phases, offset)."""
-    tiles = -(-self.coarse // self.tile)
-    return (self.tile, self.points, tiles, *fine, self.coarse, 1, 1, 0)
+  def whole(self) -> Cut:
+    """From the fine side to the coarse one, all phases of the stride at once."""
+    return self._to_coarse(Side(self.fine, self.stride, self.stride, -self.before))
 
-  def turned(self, phase: int) -> tuple[int, ...]:
-    """The same of a transposed convolution to every place of a phase of the stride."""
-    first = (phase - self.before) % self.stride  # fine place, of block `block`
+  def of_phase(self, phase: int) -> Cut:
+    """The same, of one phase."""
+    return self._to_coarse(Side(self.fine, self.stride, 1, phase - self.before))
+
+  def _to_coarse(self, fine: Side) -> Cut:
+    tiles = -(-self.coarse // self.tile)
+    return Cut(self.tile, self.points, tiles, fine, Side(self.coarse, 1, 1, 0))
+
+  def transposed(self, phase: int) -> Cut:
+    """From the coarse side to the places of one phase of the fine one."""
+    first = (phase - self.before) % self.stride  # place of that phase, which lies in block `block`
     block = (first + self.before - phase) // self.stride
     tiles = -(-self.fine // (self.stride * self.tile))
-    coarse = (self.coarse, 1, 1, block + 1 - self.taps)
-    return (self.tile, self.points, tiles, *coarse, self.fine, self.stride, 1, first)
+    coarse = Side(self.coarse, 1, 1, block + 1 - self.taps)
+    return Cut(self.tile, self.points, tiles, coarse, Side(self.fine, self.stride, 1, first))
 
   @functools.cached_property
   def matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,22 +183,31 @@ def axes(
   taps, strides = conv_taps.taps_and_strides(window, strides, coarse)
   result = []
   for k, t, s, (before, _), n, m in zip(window, taps, strides, padding, fine, coarse):
-    shares = 1 < t <= 3 and m >= tile > 1  # more taps round too much
-    result.append(Axis(k, s, before, n, m, tile if shares else 1))
+    own = tile if 1 < t <= 3 else 1  # more taps round too much
+    while own > m:
+      own //= 2
+    result.append(Axis(k, s, before, n, m, own))
   return result
 
 
 def shares_products(axes: Sequence[Axis]) -> bool:
-  return len(axes) <= AXES and any(axis.tile > 1 for axis in axes)
+  fits = len(axes) <= AXES and all(axis.points <= MOST_POINTS for axis in axes)
+  return fits and any(axis.tile > 1 for axis in axes)
 
 
 def strided_conv(x: Array, kernel: Array, axes: Sequence[Axis]) -> Array:
   features, channels = kernel.shape[-2:]
   if features % WIDTH:
     return strided_conv(_whole_blocks(x, axes), _whole_taps(kernel, axes), _plain(axes))
-  part = [axis.sizes((axis.fine, axis.stride, axis.stride, -axis.before)) for axis in axes]
   shape = (len(x), *(axis.coarse for axis in axes), _wide(channels))
-  y = _call('convolve', shape, x, _widened(kernel), axes, {(0,) * len(axes): part})
+  y = _call(
+    'convolve',
+    shape,
+    x,
+    _widened(kernel),
+    axes,
+    {(0,) * len(axes): [axis.whole() for axis in axes]},
+  )
   return y[..., :channels]
 
 
@@ -167,9 +219,9 @@ def transposed_conv(y: Array, kernel: Array, axes: Sequence[Axis]) -> Array:
     blocks = blocks[..., : math.prod(strides) * features]
     padding = [(axis.before, 0) for axis in axes]
     return conv_taps.from_blocks(blocks, strides, padding, fine, features)
-  parts = {phases: [a.turned(r) for a, r in zip(axes, phases)] for phases in _phases(axes)}
+  parts = {phases: [a.transposed(r) for a, r in zip(axes, phases)] for phases in _phases(axes)}
   shape = (len(y), *fine, features)
-  return _call('convolve', shape, _widened(y), _widened(kernel), axes, parts, turned=True)
+  return _call('convolve', shape, _widened(y), _widened(kernel), axes, parts, transposed=True)
 
 
 def kernel_gradient(x: Array, y: Array, axes: Sequence[Axis]) -> Array:
@@ -181,12 +233,7 @@ def kernel_gradient(x: Array, y: Array, axes: Sequence[Axis]) -> Array:
     matrices = matrices.reshape(math.prod(taps), -1, channels)
     matrices = matrices[:, : math.prod(strides) * features]
     return conv_taps.from_taps(matrices, window, taps, strides, features)
-  parts = {
-    phases: [
-      axis.sizes((axis.fine, axis.stride, 1, r - axis.before)) for axis, r in zip(axes, phases)
-    ]
-    for phases in _phases(axes)
-  }
+  parts = {phases: [axis.of_phase(r) for axis, r in zip(axes, phases)] for phases in _phases(axes)}
   shape = (*window, features, _wide(channels))
   return _call('kernel_gradient', shape, x, _widened(y), axes, parts)[..., :channels]
 
@@ -201,17 +248,17 @@ def _call(
   a: Array,
   b: Array,
   axes: Sequence[Axis],
-  parts: dict[tuple[int, ...], Sequence[tuple[int, ...]]],
-  turned: bool = False,
+  parts: dict[tuple[int, ...], Sequence[Cut]],
+  transposed: bool = False,
 ) -> Array:
   """Calls conv_tiles.cc, which knows three axes and reads what is told in this order."""
   missing = AXES - len(axes)
   one = Axis(window=1, stride=1, before=0, fine=1, coarse=1, tile=1)
   axes = [one] * missing + list(axes)
-  sizes = [turned, *(axis.window for axis in axes), *(axis.stride for axis in axes)]
+  sizes = [transposed, *(axis.window for axis in axes), *(axis.stride for axis in axes)]
   for phases, part in parts.items():
-    part = [one.sizes((1, 1, 1, 0))] * missing + list(part)
-    sizes += [0] * missing + list(phases) + list(itertools.chain(*part))
+    sizes += [0] * missing + list(phases)
+    sizes += itertools.chain(*(cut.numbers() for cut in [one.whole()] * missing + list(part)))
   matrices = []
   for axis in axes:
     places, blocks, taps = axis.matrices

@@ -1,5 +1,8 @@
-"""Strided convolution, its transpose and the kernel's gradient as XLA has them: for GPU and TPU,
-where they are the vendor's. Shapes and arguments are those of conv.py."""
+"""Strided convolution, its transpose and the kernel's gradient as XLA has them.
+
+On GPU and TPU they are the vendor's; on a CPU only the first is fast, and of two axes. Shapes and
+arguments are those of conv.py.
+"""
 
 import functools
 

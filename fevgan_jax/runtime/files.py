@@ -2,6 +2,7 @@
 Python package and checked; and folders that one process at a time works in."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -39,9 +40,15 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
 def compiled_here() -> Path:
   """The folder of programs that were compiled on this machine. Of each machine its own, where they
-  share a home: a program may not run on another processor."""
-  cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-  return cache / 'fevgan_jax' / platform.node()
+  share a home: a program may not run on another processor.
+
+  Raises:
+    FileNotFoundError: there is no home folder, nor another place named.
+  """
+  cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  if cache.startswith('~'):
+    raise FileNotFoundError(errno.ENOENT, 'no home folder', cache)
+  return Path(cache, 'fevgan_jax', platform.node())
 
 
 def discard_partial(folder: str | os.PathLike) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 import jax
+import jaxlib
 from absl import logging
 
 from fevgan_jax.runtime import files
@@ -29,14 +30,15 @@ def library(source: pathlib.Path) -> ctypes.CDLL | None:
   compiler = _compiler()
   if compiler is None:
     logging.warning(
-      'no C++ compiler: networks take about three times as long on this CPU; '
-      'expected c++ on the PATH: install g++, or pip install ziglang'
+      'no C++ compiler: expected c++ on the PATH: install g++, or pip install ziglang'
     )
     return None
   processor = '-march=native' if platform.machine() in ('x86_64', 'AMD64') else '-mcpu=native'
   command = [*compiler, *FLAGS, processor, '-isystem', jax.ffi.include_dir(), str(source)]
-  digest = hashlib.sha256(source.read_bytes())
-  digest.update(' '.join([*command, jax.__version__, _processor()]).encode())
+  digest = hashlib.sha256()
+  for file in (source, *sorted(source.parent.glob('*.h'))):
+    digest.update(file.read_bytes())
+  digest.update(' '.join([*command, jaxlib.__version__, _processor()]).encode())
   name = f'{source.stem}-{digest.hexdigest()[:16]}.so'
   try:
     with contextlib.suppress(OSError):
@@ -44,10 +46,11 @@ def library(source: pathlib.Path) -> ctypes.CDLL | None:
     with tempfile.TemporaryDirectory() as folder:  # nothing can be kept
       return _loaded(command, pathlib.Path(folder, name))
   except subprocess.CalledProcessError as error:
-    reason = (error.stderr.strip().splitlines() or ['no reason given'])[0]
+    lines = error.stderr.strip().splitlines() or ['no reason given']
+    reason = next((line for line in lines if 'error' in line), lines[0])
   except OSError as error:
     reason = str(error)
-  logging.warning('%s: %s: networks take longer on this CPU', shlex.join(compiler), reason)
+  logging.warning('%s: %s', shlex.join(compiler), reason)
   return None
 
 
@@ -56,12 +59,16 @@ def _loaded(command: list[str], path: pathlib.Path) -> ctypes.CDLL:
     logging.info('compiling %s for this processor, once', pathlib.Path(command[-1]).name)
     with files.replacing(path) as temporary:
       subprocess.run([*command, '-o', temporary], check=True, capture_output=True, text=True)
-  return ctypes.CDLL(str(path))
+  try:
+    return ctypes.CDLL(str(path))
+  except OSError:  # of another C++ library, or cut off: the next start compiles it anew
+    path.unlink(missing_ok=True)
+    raise
 
 
 def _compiler() -> list[str] | None:
-  if 'CXX' in os.environ:
-    return shlex.split(os.environ['CXX'])
+  if named := os.environ.get('CXX'):
+    return shlex.split(named)
   for name in ('c++', 'g++', 'clang++'):
     if path := shutil.which(name):
       return [path]

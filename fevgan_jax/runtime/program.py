@@ -1,5 +1,6 @@
 """What surrounds a command: the log, memory, and one line for whoever typed it wrong."""
 
+import contextlib
 import logging as python_logging
 import os
 import pathlib
@@ -37,7 +38,8 @@ def exit_code(command: Callable[[], None]) -> int:
 def keep_compiled() -> None:
   """Lets JAX keep compiled programs on disk, so that a second start compiles nothing. Call before
   JAX is imported; a place that the user has named for them stays."""
-  os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(files.compiled_here()))
+  with contextlib.suppress(FileNotFoundError):
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(files.compiled_here()))
 
 
 def set_up_logging() -> None:

@@ -32,7 +32,8 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     generator_ms: milliseconds per call of the generator alone, by batch size, on one device.
     peak_memory: bytes; of the process over the timed steps on a CPU, of one device elsewhere.
     gflop_per_step: multiplications and additions as XLA counts them for convolutions.
-    matrix_product_gflop_per_second: measured, of all devices; share_of_peak: of it.
+    matrix_product_gflop_per_second: measured, of all devices; share_of_peak: of it. On a CPU
+      convolutions need fewer operations than are counted.
 
   Returns:
     What is printed.

@@ -26,6 +26,8 @@ CASES = [
   ((4, 1), (3, 1), ((0, 0),) * 2, (6, 3)),  # one place, behind which two are left over
   ((4, 4), (2, 2), ((1, 1),) * 2, (2, 6)),  # one place, and zeros on both sides
   ((3, 3), (1, 1), ((1, 1),) * 2, (8, 5)),
+  ((4, 1), (2, 3), ((1, 1), (2, 0)), (12, 10)),  # a window shorter than its stride
+  ((3, 4), (1, 2), ((-1, 0), (2, -1)), (9, 11)),  # places cut off in place of zeros
 ]
 
 
@@ -111,6 +113,7 @@ def operations(function, *arguments, platform='cpu') -> set[str]:
 @pytest.mark.parametrize('features, channels', [(3, 5), (48, 16)])  # in whole vectors, and not
 @pytest.mark.parametrize('tiles', [1, 1000])  # products are shared, and are not
 def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
+  assert conv_tiles.compiled()
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', tiles)
   ours, xla, arguments = both_ways(*case, features, channels)[direction]
   assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
@@ -154,15 +157,18 @@ def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction, monkeypatch
 def test_programs_for_elsewhere_have_nothing_that_was_compiled_here(direction, monkeypatch):
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)
   ours, _, (slope, *arguments) = both_ways(*CASES[0])[direction]
-  traced_in = lambda limits: functools.partial(  # not yet  # noqa: E731
-    lambda _, *arguments: jax.vjp(ours, *arguments)[1](slope), limits
-  )
+
+  @jax.jit
+  def gradients(*arguments):
+    return jax.vjp(ours, *arguments)[1](slope)
+
+  assert operations(gradients, *arguments) == {'compiled'}  # traced once: not for what follows
   with conv.portable():
-    portable = functools.partial(operations, traced_in('portable'), *arguments)
-    assert portable() == {'products'}
-    assert portable(platform='cuda') == {'convolution'}
+    assert operations(gradients, *arguments) == {'products'}
+    assert operations(gradients, *arguments, platform='cuda') == {'convolution'}
   with conv.by_products():
-    assert operations(traced_in('products'), *arguments, platform='cuda') == {'products'}
+    assert operations(gradients, *arguments, platform='cuda') == {'products'}
+  assert operations(gradients, *arguments) == {'compiled'}
 
 
 def test_batch_is_cut_into_equal_chunks(monkeypatch):
@@ -190,6 +196,33 @@ def test_second_derivative_is_the_derivative_of_the_first(elsewhere, monkeypatch
     )
 
   assert_close(second(ours, x, kernel), second(xla, x, kernel), 1e-5)
+
+
+def test_half_precision_is_computed_in_float32():
+  _, x, kernel = both_ways(*CASES[0])['down'][2]
+  ours = functools.partial(conv.strided_conv, strides=(2,) * 3, padding=((1, 1),) * 3)
+  half = [jnp.asarray(array, jnp.bfloat16) for array in (x, kernel)]
+  y = jax.jit(ours)(*half)
+  assert y.dtype == jnp.bfloat16
+  exact = jax.jit(ours)(*(array.astype(jnp.float32) for array in half))
+  np.testing.assert_array_equal(y, exact.astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize(
+  'strides, padding, window',
+  [((1,), ((1, 1),) * 2, (3, 3)), ((1, 1), ((1, 1),), (3, 3)), ((1,) * 3, ((1, 1),) * 3, (3, 3))],
+)
+def test_axes_that_do_not_match_are_refused(strides, padding, window):
+  x, y = jnp.zeros((1, 4, 4, 3)), jnp.zeros((1, 4, 4, 5))
+  kernel = jnp.zeros((*window, 3, 5))
+  for function, array in ((conv.strided_conv, x), (conv.transposed_conv, y)):
+    with pytest.raises(ValueError, match='spatial axes'):
+      function(array, kernel, strides, padding)
+
+
+def test_tiles_of_other_sizes_are_refused():
+  with pytest.raises(ValueError, match='tile 3'):
+    conv.strided_conv(jnp.zeros((1, 4, 3)), jnp.zeros((3, 3, 5)), (1,), ((1, 1),), tile=3)
 
 
 def test_channels_that_do_not_match_are_refused():

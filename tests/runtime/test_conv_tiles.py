@@ -1,8 +1,10 @@
 """Convolutions with fewer products: the small matrices, and the work that is compiled."""
 
+import concurrent.futures
 import functools
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -103,27 +105,95 @@ def test_examples_of_a_map_are_convolved_each_with_its_own_kernel():
   np.testing.assert_array_equal(mapped[1], of_one(x[1:], 2 * kernel))
 
 
-SUMS = """
+def test_larger_tiles_in_value_and_gradients():
+  x, slope, kernel = arrays((3, 3), (1, 1), ((1, 1),) * 2, (16, 16), 32, 64)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def both(function, x, kernel):
+    y, pull_back = jax.vjp(function, x, kernel)
+    return y, *pull_back(slope)
+
+  sizes = {'strides': (1, 1), 'padding': ((1, 1),) * 2}
+  ours = both(functools.partial(conv.strided_conv, **sizes, tile=4), x, kernel)
+  exact = both(functools.partial(conv_xla.strided_conv, **sizes), x, kernel)
+  small = both(functools.partial(conv.strided_conv, **sizes, tile=2), x, kernel)
+  for a, b, c in zip(ours, exact, small, strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+    assert (np.asarray(a) != np.asarray(c)).any()  # tiles are really larger, everywhere
+
+
+def test_windows_of_many_taps_are_left_to_others():
+  axes = conv_tiles.axes((40, 4), (2, 2), ((0, 0), (1, 1)), (80, 64), (21, 32), 2, 4)
+  assert [axis.points for axis in axes] == [20, 3]  # more than there is room for
+  assert not conv_tiles.shares_products(axes)
+
+
+def test_axes_with_fewer_places_than_a_tile():
+  axes = conv_tiles.axes((3,) * 3, (1,) * 3, ((1, 1),) * 3, (1, 3, 16), (1, 3, 16), 4, 64)
+  assert [axis.tile for axis in axes] == [1, 2, 4]
+
+
+def test_gradients_of_a_map_over_kernels():
+  x, _, kernel = arrays((4, 4), (2, 2), ((1, 1),) * 2, (32, 32), 16, 16)
+  kernels = jnp.stack([kernel, 2 * kernel])
+  of_one = functools.partial(conv.strided_conv, strides=(2, 2), padding=((1, 1),) * 2)
+  loss = lambda x, kernel: (of_one(x, kernel) ** 2).sum()  # noqa: E731
+  mapped = jax.jit(jax.vmap(jax.grad(loss, 1)))(x[:, None], kernels)
+  for i in range(2):
+    alone = jax.jit(jax.grad(loss, 1))(x[i : i + 1], kernels[i])
+    np.testing.assert_array_equal(mapped[i], alone)
+
+
+def test_two_threads_at_once():
+  case = (4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (16, 16, 16), 16, 32
+  x, _, kernel = arrays(*case)
+  of = jax.jit(functools.partial(conv.strided_conv, strides=(2,) * 3, padding=((1, 1),) * 3))
+  alone = np.asarray(of(x, kernel))
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    for y in pool.map(lambda _: np.asarray(of(x, kernel)), range(40)):
+      np.testing.assert_array_equal(y, alone)
+
+
+OTHERWISE = """
 import os, sys
 os.sched_setaffinity(0, map(int, sys.argv[2:]))
 sys.path.insert(0, sys.argv[1])
-import jax, numpy as np
-from fevgan_jax.runtime import conv
+import hashlib, jax, numpy as np
+from fevgan_jax.runtime import conv, conv_tiles
+assert conv_tiles.compiled()
 rng = np.random.default_rng(0)
-x, kernel = (rng.normal(size=n).astype('f') for n in ((4, 16, 32, 32, 3), (4, 4, 4, 3, 32)))
-of = lambda *pair: conv.strided_conv(*pair, (2, 2, 2), ((1, 1),) * 3)
-y, back = jax.vjp(jax.jit(of), x, kernel)
-print(*(np.asarray(a).tobytes().hex()[:4000] for a in (y, *jax.jit(back)(y))))
+for fine, features, channels in ((16, 3, 32), (32, 16, 48), (8, 64, 128)):  # slices, groups, panels
+  x = rng.normal(size=(2, fine, fine, fine, features)).astype('f')
+  kernel = rng.normal(size=(4, 4, 4, features, channels)).astype('f')
+  of = jax.jit(lambda *pair: conv.strided_conv(*pair, (2, 2, 2), ((1, 1),) * 3))
+  y, back = jax.vjp(of, x, kernel)
+  for array in (y, *jax.jit(back)(y)):
+    print(hashlib.sha256(array).hexdigest(), *np.asarray(array).ravel()[:: array.size // 100])
 """
 
 
-@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='needs a set of cores')
-def test_sums_do_not_depend_on_the_number_of_threads():
-  def on(cores):
-    words = [sys.executable, '-c', SUMS, str(ROOT), *map(str, cores)]
-    return subprocess.run(words, check=True, capture_output=True).stdout
+def otherwise(cores: list[int], **environment: str) -> list[list[str]]:
+  words = [sys.executable, '-c', OTHERWISE, str(ROOT), *map(str, cores)]
+  environment = {**os.environ, **environment}
+  done = subprocess.run(words, env=environment, check=True, capture_output=True, text=True)
+  return [line.split() for line in done.stdout.splitlines()]
 
-  cores = list(os.sched_getaffinity(0))
-  on_all = on(cores)
-  assert len(on_all) > 10000
-  assert on_all == on(cores[:1])
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason='needs two cores')
+def test_sums_do_not_depend_on_the_number_of_threads():
+  on_all = otherwise(CORES)
+  assert len(on_all) == 9
+  assert on_all == otherwise(CORES[:1])
+
+
+@pytest.mark.skipif(platform.machine() != 'x86_64' or not CORES, reason='needs such a processor')
+@pytest.mark.parametrize('without', ['-mno-avx512f', '-mno-avx'])
+def test_processors_with_shorter_vectors_compute_the_same(without, tmp_path):
+  compiler = os.environ.get('CXX', 'c++')
+  shorter = otherwise(CORES, CXX=f'{compiler} {without}', XDG_CACHE_HOME=str(tmp_path))
+  for a, b in zip(shorter, otherwise(CORES), strict=True):
+    a, b = (np.array(line[1:], float) for line in (a, b))
+    np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * np.abs(b).max())

@@ -1,9 +1,11 @@
 """Source files that are compiled where they run: with a compiler, without, with a broken one."""
 
 import ctypes
+import importlib.util
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 from absl import logging
@@ -48,10 +50,32 @@ def test_compiled_once(source):
 def test_without_a_compiler(source, lines, monkeypatch):
   monkeypatch.setenv('PATH', '')
   monkeypatch.delenv('CXX', raising=False)
-  if native.importlib.util.find_spec('ziglang'):
-    pytest.skip('there is one as a wheel')
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
   assert native.library(source) is None
   assert len(lines) == 1 and 'pip install ziglang' in lines[0]
+
+
+def test_a_compiler_that_is_a_wheel(monkeypatch):
+  monkeypatch.setenv('PATH', '')
+  monkeypatch.setenv('CXX', '')
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name == 'ziglang')
+  assert native._compiler()[1:] == ['-m', 'ziglang', 'c++']
+
+
+def test_what_cannot_be_loaded_is_compiled_anew(source):
+  native.library(source)
+  (kept,) = files.compiled_here().glob('*.so')
+  cut_off = kept.read_bytes()[:1000]
+  kept.unlink()  # a new file: the old one is in this process's memory
+  kept.write_bytes(cut_off)
+  native.library.cache_clear()
+  assert native.library(source).answer() == 42
+
+
+def test_without_a_home(source, monkeypatch):
+  monkeypatch.delenv('XDG_CACHE_HOME')
+  monkeypatch.setattr(os.path, 'expanduser', lambda path: path)  # as of a user without a name
+  assert native.library(source).answer() == 42
 
 
 def test_a_compiler_that_is_named_and_is_not_there(source, lines, monkeypatch):
@@ -82,7 +106,7 @@ x, kernel = np.ones((1, 16, 16, 3), 'f'), np.ones((4, 4, 3, 5), 'f')
 y = conv.strided_conv(x, kernel, (2, 2), ((1, 1),) * 2)
 assert y[0, 4, 4].tolist() == [48.0] * 5, y
 """
-  words = [native.sys.executable, '-c', program]
+  words = [sys.executable, '-c', program]
   environment = {**os.environ, 'CXX': 'no-such-compiler', 'XDG_CACHE_HOME': str(tmp_path)}
   environment['PYTHONPATH'] = str(pathlib.Path(__file__).parents[2])
   done = subprocess.run(words, env=environment, capture_output=True, text=True)

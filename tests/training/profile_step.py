@@ -23,7 +23,7 @@ NETWORKS = {  # by what the name of an operation contains
   'critics': r'Discriminator|Critic|critic',
   'generator': r'Generator|decoder|encoder',
 }
-KINDS = ('products', 'tiles', 'the rest')
+KINDS = ('convolutions', 'around them', 'the rest')
 
 
 def operations(text: str) -> dict[str, tuple[str, str]]:
@@ -44,9 +44,9 @@ def operations(text: str) -> dict[str, tuple[str, str]]:
     source = source[1] if source else ''
     network = next((key for key, word in NETWORKS.items() if re.search(word, source)), 'the rest')
     if re.search(r'\b(dot|convolution|custom-call)\(', body):
-      doing = 'products'
+      doing = 'convolutions'
     else:  # _by_platform leaves its branch in the name
-      doing = 'tiles' if 'branch_0_fun' in source else 'the rest'
+      doing = 'around them' if 'branch_0_fun' in source else 'the rest'
     result[name] = network, doing
   return result
 
@@ -104,12 +104,12 @@ def main() -> None:
       took = sum(benchmark.seconds(call) for _ in range(STEPS)) / STEPS
     found = seconds(pathlib.Path(folder), operations(compiled.as_text()))
   rows = [*NETWORKS, 'the rest']
-  print(f'{"milliseconds":14}' + ''.join(f'{kind:>10}' for kind in (*KINDS, 'sum')))
+  print(f'{"milliseconds":14}' + ''.join(f'{kind:>14}' for kind in (*KINDS, 'sum')))
   for row in rows:
     cells = [1e3 * found.get((row, kind), 0) / STEPS for kind in KINDS]
-    print(f'{row:14}' + ''.join(f'{cell:10.0f}' for cell in (*cells, sum(cells))))
+    print(f'{row:14}' + ''.join(f'{cell:14.0f}' for cell in (*cells, sum(cells))))
   cells = [1e3 * sum(found.get((row, kind), 0) for row in rows) / STEPS for kind in KINDS]
-  print(f'{"sum":14}' + ''.join(f'{cell:10.0f}' for cell in (*cells, sum(cells))))
+  print(f'{"sum":14}' + ''.join(f'{cell:14.0f}' for cell in (*cells, sum(cells))))
   print(f'a step takes {1e3 * took:.0f}, {1e3 * took - sum(cells):.0f} of it in no operation')
   sizes = compiled.memory_analysis()
   print(
