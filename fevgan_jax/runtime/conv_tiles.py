@@ -64,7 +64,7 @@ def compiled() -> bool:
 def _compiled() -> bool:
   library = native.library(pathlib.Path(__file__).with_suffix('.cc'))
   if library is None:
-    logging.warning('networks take up to three times as long on this CPU')
+    logging.warning('networks take twice as long on this CPU')
     return False
   for name in HANDLERS:
     handler = jax.ffi.pycapsule(getattr(library, name))
