@@ -60,8 +60,7 @@ void in_parallel(ffi::ThreadPool& pool, int64_t count, const Work& work) {
     std::condition_variable all_done;
   };
   auto state = std::make_shared<State>();
-  // One that begins late finds nothing left, and must not touch `work`: the caller may have gone
-  // on.
+  // One that begins late finds nothing left and must not touch `work`: the caller may be gone.
   const std::function<void()> take = [state, count, &work] {
     for (int64_t i; (i = state->next++) < count;) {
       work(i);
