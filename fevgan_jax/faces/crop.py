@@ -10,8 +10,8 @@ picture. A crop of side `size` is the 64-pixel frame of the template scaled by s
 
 import cv2
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.spatial import ConvexHull
 
 SIDE = 64  # pixels of the template
 
@@ -163,7 +163,7 @@ def hull(landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
   half_width = (landmarks[16, 0] - landmarks[0, 0]) / 2
   forehead = np.column_stack([middle + half_width * FOREHEAD[:, 0], FOREHEAD[:, 1] * (size / SIDE)])
   points = np.concatenate([landmarks, forehead])
-  return points[ConvexHull(points).vertices]
+  return points[scipy.spatial.ConvexHull(points).vertices]
 
 
 def inside(polygon: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ small steps by half, and landmarks are smoothed over time.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+import scipy
 
 from fevgan_jax.faces import detect
 
@@ -82,4 +82,5 @@ def steady(landmarks: Sequence[np.ndarray | None], times: Sequence[float]) -> np
   known = np.stack([landmarks[i] for i in seen]).reshape(len(seen), -1)
   known_times = np.asarray(times, float)[seen]
   bridged = np.stack([np.interp(times, known_times, column) for column in known.T], axis=1)
-  return gaussian_filter1d(bridged, SMOOTHING, axis=0, mode='nearest').reshape(-1, 68, 2)
+  smooth = scipy.ndimage.gaussian_filter1d(bridged, SMOOTHING, axis=0, mode='nearest')
+  return smooth.reshape(-1, 68, 2)

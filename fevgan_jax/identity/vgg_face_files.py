@@ -20,9 +20,8 @@ import zipfile
 from collections.abc import Iterable
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
+import scipy
 
 from fevgan_jax.identity import pytorch_file, torch7_file
 from fevgan_jax.identity.vgg_face import STAGES
@@ -109,6 +108,8 @@ def _matconvnet(path: pathlib.Path) -> Weights:
 
 def _keras(path: pathlib.Path) -> Weights:
   """Attribute `layer_names`, of the file or its group `model_weights`, has the layers in order."""
+  import h5py  # takes 10 MB of memory, in every training
+
   with h5py.File(path) as file:
     root = file.get('model_weights', file)
     names = _texts(root, 'layer_names')
@@ -122,7 +123,7 @@ def _keras(path: pathlib.Path) -> Weights:
   return _from_bgr(weights) if 'conv1_1' in names else weights
 
 
-def _texts(group: h5py.Group, attribute: str) -> list[str]:
+def _texts(group: Any, attribute: str) -> list[str]:
   return [text.decode() if isinstance(text, bytes) else text for text in group.attrs[attribute]]
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.interpolate
+import scipy
 from einops import rearrange, repeat
 
 from fevgan_jax.faces.labels import NUM_LABELS
@@ -82,14 +82,17 @@ def short_run(config: Config) -> None:
   config.optimizer.schedule = 'constant'
 
 
-# Over the first stage, by share of it: of who is seen, cosine; of poses, the quadratic spline of
-# their code, which falls to its floor in the middle; and the temperature of the mixture.
+# Over the first stage, by share of it: of who is seen, cosine; and the temperature of the mixture.
 SHARES = np.linspace(0, 1, 101)
 OF_PEOPLE = 0.55 - 0.45 * np.cos(np.pi * np.minimum(SHARES / 0.336, 1))
-OF_POSES = scipy.interpolate.interp1d(
-  (0, 125 / 250, 200 / 250, 249 / 250), (30, 0.2, 0.4, 1), 'quadratic', fill_value='extrapolate'
-)(SHARES).clip(0.005, 80)
 TEMPERATURES = 5.5 - 4.5 * np.cos(np.pi * np.minimum(SHARES / 0.5, 1))
+
+
+def of_poses() -> np.ndarray:
+  """Likewise: the quadratic spline of their code, which falls to its floor in the middle."""
+  shares, weights = (0, 125 / 250, 200 / 250, 249 / 250), (30, 0.2, 0.4, 1)
+  spline = scipy.interpolate.interp1d(shares, weights, 'quadratic', fill_value='extrapolate')
+  return spline(SHARES).clip(0.005, 80)
 
 
 def log_density(x: Array, of: Normal) -> Array:
@@ -328,8 +331,8 @@ class Generator(nn.Module):
       return jax.random.normal(self.make_rng('noise'), shape, image.dtype)
 
     share = steps.value / self.steps
-    of_people, of_poses, temperature = (
-      jnp.interp(share, SHARES, of) for of in (OF_PEOPLE, OF_POSES, TEMPERATURES)
+    weight_of_people, weight_of_poses, temperature = (
+      jnp.interp(share, SHARES, of) for of in (OF_PEOPLE, of_poses(), TEMPERATURES)
     )
 
     def mixed(person: Array) -> Array:
@@ -373,8 +376,8 @@ class Generator(nn.Module):
     extras = {
       'frames_likelihood': likelihood(decode(layers, pose, mixture)),
       'clip_likelihood': likelihood(logits),
-      'person': of_people * divergence(drawn, who, (0.0, 1 / EXPERTS)),
-      'poses': of_poses * divergence(pose, pose_of, (0.0, 1.0)),
+      'person': weight_of_people * divergence(drawn, who, (0.0, 1 / EXPERTS)),
+      'poses': weight_of_poses * divergence(pose, pose_of, (0.0, 1.0)),
       'action': divergence(action, action_said, (0.0, 1 / ACTION)),
       'motion': divergence(moved, moved_of, expected),
     }

@@ -9,10 +9,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
-from scipy import ndimage
-from scipy.interpolate import RBFInterpolator
+import scipy
 
 from fevgan_jax.faces import crop
 
@@ -49,7 +46,7 @@ def face(placed: np.ndarray) -> np.ndarray:
   at = places()
   hull = crop.inside(crop.hull(placed), at.reshape(-1, 2)).reshape(SIDE, SIDE)
   hull &= ((at > 0) & (at < crop.SIDE)).all(-1)  # a long face leaves the crop
-  return ndimage.binary_erosion(hull, iterations=EDGE)
+  return scipy.ndimage.binary_erosion(hull, iterations=EDGE)
 
 
 def read(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -57,7 +54,8 @@ def read(field: np.ndarray, points: np.ndarray) -> np.ndarray:
   # Not by cv2, which rounds points to 32nds of a pixel: movements would tremble.
   at = np.moveaxis(points[..., ::-1] + (MARGIN - 0.5), -1, 0)
   channels = np.moveaxis(field, -1, 0)
-  return np.stack([ndimage.map_coordinates(x, at, order=1, mode='nearest') for x in channels], -1)
+  sample = functools.partial(scipy.ndimage.map_coordinates, coordinates=at, order=1, mode='nearest')
+  return np.stack([sample(x) for x in channels], -1)
 
 
 def crossing(
@@ -130,7 +128,9 @@ def beyond(values: np.ndarray) -> np.ndarray:
 def _bend(sources: np.ndarray, targets: np.ndarray, at: np.ndarray) -> np.ndarray:
   """How far points, [..., 2], are from where a thin plate takes them that takes sources [n, 2] to
   targets, nearly: float32 [..., 2]."""
-  plate = RBFInterpolator(sources, targets - sources, kernel='thin_plate_spline', smoothing=STIFF)
+  plate = scipy.interpolate.RBFInterpolator(
+    sources, targets - sources, kernel='thin_plate_spline', smoothing=STIFF
+  )
   return plate(at.reshape(-1, 2)).reshape(at.shape).astype(np.float32)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter1d, median_filter
+import scipy
 
 from fevgan_jax.faces import crop, detect
 from fevgan_jax.faces.truth import EYE_OUTLINES
@@ -75,7 +74,7 @@ class Curve:
     points = points[np.argsort(points[:, 0])]
     x = points[:, 0] + np.arange(len(points)) * 1e-6
     self._x = np.linspace(x[0], x[-1], FINE)
-    self._y = PchipInterpolator(x, points[:, 1])(self._x)
+    self._y = scipy.interpolate.PchipInterpolator(x, points[:, 1])(self._x)
 
   def __call__(self, x: np.ndarray) -> np.ndarray:
     return np.interp(x, self._x, self._y).astype(np.float32)
@@ -117,8 +116,9 @@ class Opening:
       if not seen.any():
         return line(x)
       gone = field.crossing(shift, line, lowest=lowest)[0] - line(columns)
-      gone = median_filter(np.interp(columns, columns[seen], gone[seen]), OUTLIERS)
-      gone = PchipInterpolator(columns, gaussian_filter1d(gone, EVEN))(fine)
+      gone = np.interp(columns, columns[seen], gone[seen])
+      gone = scipy.ndimage.gaussian_filter1d(scipy.ndimage.median_filter(gone, OUTLIERS), EVEN)
+      gone = scipy.interpolate.PchipInterpolator(columns, gone)(fine)
       return (line(x) + np.interp(x, fine, gone)).astype(np.float32)
 
     upper = edge(above, lambda at: self.upper(at) + self._rim, False)

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -30,23 +29,23 @@ constexpr int64_t kFewGroups = 5;
 // Units of work of a kernel's gradient, whatever the threads, so that sums are the same.
 constexpr int64_t kSumUnits = 16;
 
-// Memory that grows, and is kept.
+// Memory that grows, and is kept. Not from aligned_alloc: where glibc frees such a block, the next
+// of its size does not fit.
 class Scratch {
  public:
   float* of(int64_t size) {
     if (size > size_) {
-      size_ = rounded(size, kBlock);
-      memory_.reset(static_cast<float*>(std::aligned_alloc(64, 4 * size_)));
-      if (!memory_) throw std::bad_alloc();
+      size_ = 0;
+      memory_.reset();
+      memory_.reset(new float[size + kBlock]);
+      size_ = size;
     }
-    return memory_.get();
+    const auto start = reinterpret_cast<std::uintptr_t>(memory_.get());
+    return memory_.get() + (-start % 64) / sizeof(float);
   }
 
  private:
-  struct Free {
-    void operator()(float* x) { std::free(x); }
-  };
-  std::unique_ptr<float, Free> memory_;
+  std::unique_ptr<float[]> memory_;
   int64_t size_ = 0;
 };
 
@@ -285,10 +284,10 @@ void from_points(const Matrix matrices[kAxes], int64_t size, const Points& point
     }
 }
 
-// What a thread works with: one tile between two matrices, what lies outside an array, and groups
-// of tiles.
+// What a thread works with: one tile between two matrices, what lies outside an array, groups of
+// tiles, and what the threads of a call share, which lies with the one that was called.
 struct Workspace {
-  Scratch buffer, other, outside, left, right, results;
+  Scratch buffer, other, outside, left, right, results, shared;
 };
 
 Workspace& workspace() {
@@ -443,8 +442,7 @@ ffi::Error Convolve(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x_, ffi::Buffer<
   const bool by_panels = groups < kFewGroups && groups <= parts * panels;
   const int64_t units = parts * (by_panels ? 1 : groups);
   const int64_t ranges = std::clamp<int64_t>(quotient(4 * pool.num_threads(), units), 1, panels);
-  Scratch shared;
-  float* weights = by_panels ? nullptr : shared.of(parts * panels * each);
+  float* weights = by_panels ? nullptr : workspace().shared.of(parts * panels * each);
   if (!by_panels)
     in_parallel(pool, parts * panels, [&](int64_t unit) {
       read_kernel(call, call.parts[unit / panels], unit % panels, kernel,
@@ -499,8 +497,7 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x_, ffi::B
   const int64_t ranges = quotient(panels, most), units = parts * ranges;
   const int64_t size = call.group((blocks + most) * kBlock), groups = quotient(tiles, size);
   const int64_t slices = std::clamp<int64_t>(kSumUnits / units, 1, groups);
-  Scratch shared;
-  float* all = slices > 1 ? shared.of(units * slices * most * each) : nullptr;
+  float* all = slices > 1 ? workspace().shared.of(units * slices * most * each) : nullptr;
   const auto finish = [&](int64_t unit, float* sums) {
     const int64_t range = unit % ranges, first = range * panels / ranges;
     for (int64_t panel = first; panel < (range + 1) * panels / ranges; ++panel)

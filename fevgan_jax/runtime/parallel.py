@@ -23,6 +23,11 @@ from fevgan_jax.runtime.errors import UserError
 AXIS = 'batch'
 CONNECT_SECONDS = 300  # for all processes of a run to come
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process, until JAX ends the others
+# XLA's order of a step for the least memory: its temporaries take a third less, in no more time.
+CPU_OPTIONS = {
+  'xla_cpu_scheduler_type': 'CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED',
+  'xla_cpu_copy_insertion_use_region_analysis': True,
+}
 WEEK = 7 * 24 * 3600  # the others wait so long for one that prepares data or evaluates
 PyTree = Any
 
@@ -129,6 +134,11 @@ def replicate(tree: PyTree) -> PyTree:
   return jax.device_put(tree, jax.NamedSharding(mesh, jax.P()))
 
 
+def on_one_device(tree: PyTree) -> PyTree:
+  """The same arrays, without a copy, as one of the devices that they are replicated on has them."""
+  return jax.tree.map(lambda x: x.addressable_data(0), tree)
+
+
 def shard(batch: PyTree) -> PyTree:
   """[local batch, ...] -> [local devices, batch per device, ...]."""
   devices = jax.local_device_count()
@@ -140,15 +150,27 @@ def mean_over_devices(tree: PyTree, axis_name: str | None) -> PyTree:
   return jax.lax.pmean(tree, axis_name) if axis_name else tree
 
 
-def pmap_step(step: Callable) -> Callable:
-  """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard`
-  makes it.
+class PmapStep:
+  """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard` makes
+  it. The old state is given up to the new one.
 
-  The old state is given up to the new one.
+  The first call compiles, for its shapes, and lets go what JAX remembers of having traced, 0.1 GB.
+
+  Attributes:
+    compiled: the program, from then on.
   """
-  return jax.pmap(
-    step, axis_name=AXIS, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,)
-  )
+
+  def __init__(self, step: Callable[..., tuple[PyTree, PyTree]]):
+    places = {'in_axes': (None, None, 0, None), 'out_axes': (None, None)}
+    self._mapped = jax.pmap(step, axis_name=AXIS, donate_argnums=(0,), **places)
+    self.compiled = None
+
+  def __call__(self, *arguments: PyTree) -> tuple[PyTree, PyTree]:
+    if self.compiled is None:
+      on_cpu = jax.default_backend() == 'cpu'
+      self.compiled = self._mapped.lower(*arguments).compile(CPU_OPTIONS if on_cpu else None)
+      jax.clear_caches()
+    return self.compiled(*arguments)
 
 
 def local_batch_size(batch_size: int) -> int:

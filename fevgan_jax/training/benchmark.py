@@ -38,21 +38,21 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
   Returns:
     What is printed.
   """
-  system, frozen, state, clips = setting(config)
+  timed = setting(config)
+  system, clips = timed.system, timed.clips
   part = jax.tree.map(lambda array: array[0], parallel.shard(clips))  # of one device
-  gflop = count_gflop(models.build(config, system.identity), frozen, state, part)
-  gflop *= jax.device_count()
+  alone = models.build(config, system.identity)
+  gflop = jax.device_count() * count_gflop(alone, timed.frozen, timed.state, part)
   milliseconds = {}
-  for batch in sorted({1, len(part['label'])}):
-    call = generator_call(system, frozen, state, part, batch)
+  for images in sorted({1, len(part['label'])}):
+    call = functools.partial(timed.generate, images)
     call()
-    milliseconds[str(batch)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
+    milliseconds[str(images)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
 
-  one_step = step_call(system, frozen, state, clips)
-  first = seconds(one_step)
+  first = seconds(timed.step)
   memory.give_back()
   memory.forget_peak()
-  per_step = statistics.median(seconds(one_step) for _ in range(ROUNDS))
+  per_step = statistics.median(seconds(timed.step) for _ in range(ROUNDS))
   device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none
   peak_memory = device_memory['peak_bytes_in_use'] if device_memory else memory.peak()
   peak = matrix_product_gflop_per_second(system.dtype) * jax.device_count()
@@ -80,41 +80,40 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
   return result
 
 
-def setting(
-  config: ml_collections.ConfigDict, clips: dict[str, np.ndarray] | None = None
-) -> tuple[System, Any, TrainState, dict]:
-  """The system, its frozen face network, a fresh state, and a batch of this process's clips: these,
-  or random ones of the data set's shape."""
+class Timed:
+  """What is timed: a system in training, on one batch of clips again and again."""
+
+  def __init__(self, system: System, frozen: Any, state: TrainState, clips: dict[str, np.ndarray]):
+    self.system = system
+    self.frozen = frozen
+    self.state = state
+    self.clips = clips
+    self.train_step = parallel.PmapStep(functools.partial(step.train_step, system))
+    self._generate = jax.jit(system.generate)
+
+  def step(self) -> None:
+    """One training step, as the loop does it."""
+    batch = parallel.shard(self.clips)
+    self.state, metrics = self.train_step(self.state, self.frozen, batch, jax.random.key(0))
+    jax.block_until_ready((self.state, metrics))
+
+  def generate(self, images: int) -> np.ndarray:
+    """Clips of so many images, on one device, on the host."""
+    trained = parallel.on_one_device((self.state.generator.variables, self.frozen))
+    inputs = self.clips['video'][:images, 0], self.clips['label'][:images]
+    return np.asarray(self._generate(*trained, *inputs, jax.random.key(0)))
+
+
+def setting(config: ml_collections.ConfigDict, clips: dict[str, np.ndarray] | None = None) -> Timed:
+  """A system with a fresh state, and a batch of this process's clips: these, or random ones of the
+  data set's shape."""
   clips = clips or random_clips(config, parallel.local_batch_size(config.batch_size))
   models.check_clips(config.system, clips['video'].shape[1:])
   encoder, frozen = face_network(config)
   system = models.build(config, encoder, axis_name=parallel.AXIS)
   first = {name: array[0] for name, array in clips.items()}
   state = train.create_state(system, frozen, config, first)
-  return system, parallel.replicate(frozen), parallel.replicate(state), clips
-
-
-def step_call(system: System, frozen, state: TrainState, clips: dict) -> Callable[[], None]:
-  """One training step per call, as the loop does it; the state is given up."""
-  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
-
-  def call() -> None:
-    nonlocal state
-    state, metrics = train_step(state, frozen, parallel.shard(clips), jax.random.key(0))
-    jax.block_until_ready((state, metrics))
-
-  return call
-
-
-def generator_call(
-  system: System, frozen, state: TrainState, clips: dict, batch: int
-) -> Callable[[], None]:
-  """Clips of so many images per call, on one device, results on the host."""
-  generate = jax.jit(system.generate)
-  variables = parallel.fetch(state.generator.variables)  # a step gives up those of the state
-  variables, frozen = jax.device_put((variables, frozen), jax.local_devices()[0])
-  images, labels = clips['video'][:batch, 0], clips['label'][:batch]
-  return lambda: np.asarray(generate(variables, frozen, images, labels, jax.random.key(0)))
+  return Timed(system, parallel.replicate(frozen), parallel.replicate(state), clips)
 
 
 def random_clips(config: ml_collections.ConfigDict, batch: int) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import tensorboardX
 from absl import logging
-from matplotlib.figure import Figure
 
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import named_in_errors, replacing
@@ -137,6 +136,8 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
 
 def draw(workdir: pathlib.Path) -> None:
   """metrics.png: every metric of metrics.jsonl over the steps, one panel each."""
+  from matplotlib.figure import Figure  # takes 20 MB of memory, which a training needs at its end
+
   lines = read(workdir / 'metrics.jsonl')
   if not lines:
     logging.warning('%s: no metrics there: the curves are left out', workdir / 'metrics.jsonl')

@@ -93,7 +93,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     current = weights_file.put_into(current, before)
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
-  train_step = parallel.pmap_step(
+  train_step = parallel.PmapStep(
     lambda state, frozen, batch, rng: step.train_step(system, state, frozen, batch, rng)
   )
 

@@ -48,7 +48,7 @@ def test_weights_and_temperature_change_as_in_its_code():
   assert [at(epoch, vdsm.OF_PEOPLE) for epoch in (0, 25, 50, 84, 250)] == pytest.approx(
     [0.1, 0.29, 0.69, 1, 1], abs=0.02
   )
-  assert [at(epoch, vdsm.OF_POSES) for epoch in (0, 10, 50, 100, 150, 249)] == pytest.approx(
+  assert [at(epoch, vdsm.of_poses()) for epoch in (0, 10, 50, 100, 150, 249)] == pytest.approx(
     [30, 26, 13, 2.8, 0.005, 1], rel=0.06
   )
 

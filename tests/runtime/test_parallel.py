@@ -44,7 +44,7 @@ def test_step_sums_over_devices_and_gives_the_state_up():
     return {'total': state['total'] + frozen * mean}, {'mean': mean}
 
   batch = parallel.shard(np.arange(8.0))
-  after, metrics = parallel.pmap_step(step)(state, np.float32(2), batch, jax.random.key(0))
+  after, metrics = parallel.PmapStep(step)(state, np.float32(2), batch, jax.random.key(0))
   # Sums of 1, 5, 9 and 13 on the devices: mean 7, doubled by the frozen factor.
   assert float(metrics['mean']) == 7
   assert float(after['total']) == 14

@@ -9,7 +9,6 @@ has beside it. No test: pytest does not collect it.
 """
 
 import collections
-import functools
 import json
 import pathlib
 import re
@@ -81,27 +80,19 @@ def main() -> None:
   import jax
 
   from fevgan_jax import command_line
-  from fevgan_jax.runtime import parallel
-  from fevgan_jax.training import benchmark, step
+  from fevgan_jax.training import benchmark
 
   imports = memory.peak()
   _, arguments, _ = command_line.parse([sys.argv[0], '--mode', 'benchmark', *sys.argv[1:]])
-  system, frozen, state, clips = benchmark.setting(arguments['config'])
-  train_step = parallel.pmap_step(functools.partial(step.train_step, system))
-  compiled = train_step.lower(state, frozen, parallel.shard(clips), jax.random.key(0)).compile()
-
-  def call() -> None:
-    nonlocal state
-    state, metrics = compiled(state, frozen, parallel.shard(clips), jax.random.key(0))
-    jax.block_until_ready((state, metrics))
-
-  call()
+  timed = benchmark.setting(arguments['config'])
+  timed.step()
+  compiled = timed.train_step.compiled
   memory.give_back()
   memory.forget_peak()
   before = memory.peak()
   with tempfile.TemporaryDirectory() as folder:
     with jax.profiler.trace(folder):
-      took = sum(benchmark.seconds(call) for _ in range(STEPS)) / STEPS
+      took = sum(benchmark.seconds(timed.step) for _ in range(STEPS)) / STEPS
     found = seconds(pathlib.Path(folder), operations(compiled.as_text()))
   rows = [*NETWORKS, 'the rest']
   print(f'{"milliseconds":14}' + ''.join(f'{kind:>14}' for kind in (*KINDS, 'sum')))

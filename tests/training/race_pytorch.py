@@ -10,6 +10,7 @@ not start beside other work. No test: pytest does not collect it.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -38,12 +39,9 @@ def jax_calls(width: int, batch: int, stock: bool) -> dict:
   config.model.grid, config.model.spatial_growth = 4, 2  # the layers below
   config.batch_size = batch
   config.model.width = config.critic.width = width
-  system, frozen, state, clips = benchmark.setting(config)
-  generators = {
-    f'generator of {n}': benchmark.generator_call(system, frozen, state, clips, n)
-    for n in {1, batch}
-  }
-  return {'step': benchmark.step_call(system, frozen, state, clips)} | generators
+  timed = benchmark.setting(config)
+  generators = {f'generator of {n}': functools.partial(timed.generate, n) for n in {1, batch}}
+  return {'step': timed.step} | generators
 
 
 def pytorch_calls(width: int, batch: int, compiled: bool) -> dict:

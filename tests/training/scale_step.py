@@ -37,11 +37,13 @@ def measure(batch: int, width: int, side: int) -> None:
     'video': rng.integers(0, 256, (batch, 32, side, side, 3), np.uint8),
     'label': np.arange(batch, dtype=np.int32) % 6,
   }
-  call = benchmark.step_call(*benchmark.setting(config, clips))
-  call()
+  timed = benchmark.setting(config, clips)
+  timed.step()
   memory.give_back()
   memory.forget_peak()
-  print(statistics.median(benchmark.seconds(call) for _ in range(ROUNDS)), memory.peak() / 1e9)
+  print(
+    statistics.median(benchmark.seconds(timed.step) for _ in range(ROUNDS)), memory.peak() / 1e9
+  )
 
 
 def main(picture: str) -> None:

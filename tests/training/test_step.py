@@ -212,7 +212,7 @@ def test_four_devices_equal_one(config, batch):
     traces.append(None)
     return step.train_step(shared, *args)
 
-  four_step = parallel.pmap_step(counted)
+  four_step = parallel.PmapStep(counted)
   for i, tolerance in enumerate((1e-7, 1e-5, 3e-5)):
     rolled = {key: np.roll(value, i, axis=0) for key, value in batch.items()}
     one, one_metrics = one_step(one, None, rolled, jax.random.key(1))

@@ -6,7 +6,7 @@ are the same. A still clip has ACD 0: read it beside the amount of motion.
 """
 
 import numpy as np
-import scipy.stats
+import scipy
 
 
 def acd(features: np.ndarray, *, pairs: str = 'consecutive', squared: bool = False) -> np.ndarray:

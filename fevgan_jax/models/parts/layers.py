@@ -21,8 +21,20 @@ dcgan_init = nn.initializers.normal(0.02)
 torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 # The same for kernels of transposed convolutions that are kept as [*window, C, F].
 torch_up_init = nn.initializers.variance_scaling(1 / 3, 'fan_out', 'uniform')
-# As in VGAN, on which the paper builds.
-leaky_relu = functools.partial(nn.leaky_relu, negative_slope=0.2)
+SLOPE = 0.2  # below zero; as in VGAN, on which the paper builds
+
+
+@jax.custom_jvp
+def leaky_relu(x: Array) -> Array:
+  """max(x, SLOPE x). Its derivative is that of the sign of the result, which the next layer keeps
+  anyway, so that x need not be kept."""
+  return jnp.maximum(x, SLOPE * x)
+
+
+@leaky_relu.defjvp
+def _leaky_relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+  y = leaky_relu(*primals)
+  return y, jnp.where(y >= 0, 1, SLOPE).astype(y.dtype) * tangents[0]
 
 
 def batch_norm(

@@ -3,6 +3,7 @@
 import functools
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,3 +80,16 @@ def test_a_transposed_layer_is_normalized_by_output_channel_as_pytorch_does():
   expected = plain.apply({'params': {'kernel': kernel.swapaxes(-1, -2) / largest}}, x)
   result = layer.apply(variables, x, train=False)
   np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_leaky_relu_is_flaxs_with_its_first_and_second_derivatives():
+  x = jnp.array([-3.0, -1e-3, 0.0, 1e-3, 2.0])
+
+  def derivatives(f) -> tuple:
+    def slope(x):
+      return jax.grad(lambda x: (f(x) ** 3).sum())(x)
+
+    return f(x), slope(x), jax.grad(lambda x: slope(x).sum())(x)
+
+  theirs = functools.partial(nn.leaky_relu, negative_slope=0.2)
+  chex.assert_trees_all_close(derivatives(layers.leaky_relu), derivatives(theirs), rtol=1e-6)
