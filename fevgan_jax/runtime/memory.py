@@ -6,7 +6,7 @@ import pathlib
 import resource
 import sys
 
-LARGE = 2**24  # bytes of a block, and more
+LARGE = 2**26  # bytes of a block, and more
 
 
 def keep_freed() -> None:
@@ -28,7 +28,7 @@ def keep_freed() -> None:
 
 
 def give_back() -> None:
-  """Returns what is free now to the kernel. Call when compilation is done: it leaves 0.5 GB.
+  """Returns what is free now to the kernel. Call when something was compiled: that leaves 0.5 GB.
 
   What is large of it is never used again, without pages: glibc maps a large block only where the
   heap has no place for it.

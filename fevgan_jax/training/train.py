@@ -115,14 +115,13 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     for number in steps_to_come(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(clips)), rng)
       journal.add(number, metrics)
-      if number == done + 1:
-        memory.give_back()
       stopping = terminator.stops_after(number)
       last = number == last_step
       if last or number % config.log_every == 0:
         journal.write()
       if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
         journal.write_scalars(number, sampler(current))
+        memory.give_back()  # after the first one, which is compiled
       if last or stopping or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
         position = clips.get_state() | {'metrics': journal.pending}
