@@ -24,7 +24,7 @@ def keep_freed() -> None:
   libc.mallopt(arena_max, 1)  # other arenas than the main one fall back to mmap for large blocks
   libc.mallopt(mmap_threshold, LARGE)
   libc.mallopt(trim_threshold, -1)  # never
-  libc.mallopt(top_pad, 2**28)  # bytes to grow by
+  libc.mallopt(top_pad, LARGE // 2)  # grow by so much
 
 
 def give_back() -> None:

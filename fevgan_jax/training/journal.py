@@ -3,11 +3,11 @@ events."""
 
 import json
 import pathlib
+import sys
 import time
 from collections.abc import Sequence
 
 import numpy as np
-import tensorboardX
 from absl import logging
 
 from fevgan_jax.runtime.errors import UserError
@@ -47,7 +47,7 @@ class Journal:
       kept = [line for line in read(self._path) if line['step'] <= done]
       with replacing(self._path) as temporary:
         pathlib.Path(temporary).write_text(''.join(json.dumps(line) + '\n' for line in kept))
-      self._events = tensorboardX.SummaryWriter(str(workdir), purge_step=done + 1)
+      self._events = event_writer(workdir, purge_step=done + 1)
 
   def add(self, step: int, metrics: dict) -> None:
     """Takes a step's metrics, and waits for those of the step before.
@@ -132,6 +132,17 @@ def read(path: pathlib.Path) -> list[dict[str, float]]:
   if skipped:
     logging.warning('%s: skipped %d lines that are not metrics', path, skipped)
   return lines
+
+
+def event_writer(workdir: pathlib.Path, **options: int):
+  """tensorboardX's SummaryWriter, without PyTorch, which it imports where there is one: for nothing
+  that is used here, in 1.4 s and 0.2 GB."""
+  absent = sys.modules.setdefault('torch', None) is None  # importing None fails
+  import tensorboardX
+
+  if absent:
+    del sys.modules['torch']
+  return tensorboardX.SummaryWriter(str(workdir), **options)
 
 
 def draw(workdir: pathlib.Path) -> None:

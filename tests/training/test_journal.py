@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from runs import untimed
@@ -63,3 +65,17 @@ def test_without_metrics_the_curves_are_left_out(content, tmp_path, caplog):
   journal.draw(tmp_path)
   assert 'no metrics there: the curves are left out' in caplog.text
   assert not (tmp_path / 'metrics.png').exists()
+
+
+def test_events_are_written_without_pytorch(tmp_path):
+  # A module that stands for an installed PyTorch: it is not imported, and can be, afterwards.
+  (tmp_path / 'torch.py').touch()
+  script = f"""
+import pathlib, sys
+sys.path.insert(0, {str(tmp_path)!r})
+from fevgan_jax.training import journal
+journal.event_writer(pathlib.Path({str(tmp_path)!r})).close()
+print('torch' in sys.modules)
+import torch
+"""
+  assert subprocess.check_output([sys.executable, '-c', script], text=True) == 'False\n'
