@@ -30,8 +30,7 @@ def keep_freed() -> None:
 def give_back() -> None:
   """Returns what is free now to the kernel. Call when something was compiled: that leaves 0.5 GB.
 
-  What is large of it is never used again, without pages: glibc maps a large block only where the
-  heap has no place for it.
+  Large holes of the heap are not used again: glibc maps a large block only where none fits it.
   """
   libc = _glibc()
   if libc is None:
