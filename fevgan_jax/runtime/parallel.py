@@ -155,8 +155,8 @@ class PmapStep:
   """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard` makes
   it. The old state is given up to the new one.
 
-  The first call compiles, for its shapes, and gives back what that leaves in memory, of which JAX
-  would keep 0.1 GB to trace less another time; not so in a run of several processes.
+  The first call compiles, for its shapes, and gives back what that leaves in memory, and what JAX
+  would keep to trace less another time. In a run of several processes pmap does as it does.
 
   Attributes:
     compiled: the program, from then on, of a single process.

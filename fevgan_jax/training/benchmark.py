@@ -50,7 +50,6 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     milliseconds[str(images)] = 1e3 * statistics.median(seconds(call) for _ in range(ROUNDS))
 
   first = seconds(timed.step)
-  memory.give_back()
   memory.forget_peak()
   per_step = statistics.median(seconds(timed.step) for _ in range(ROUNDS))
   device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none

@@ -121,7 +121,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
         journal.write()
       if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
         journal.write_scalars(number, sampler(current))
-        memory.give_back()  # after the first one, which is compiled
+        memory.give_back()  # the first call has compiled
       if last or stopping or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
         position = clips.get_state() | {'metrics': journal.pending}

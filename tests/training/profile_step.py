@@ -87,7 +87,6 @@ def main() -> None:
   timed = benchmark.setting(arguments['config'])
   timed.step()
   compiled = timed.train_step.compiled
-  memory.give_back()
   memory.forget_peak()
   before = memory.peak()
   with tempfile.TemporaryDirectory() as folder:

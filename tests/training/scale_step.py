@@ -39,7 +39,6 @@ def measure(batch: int, width: int, side: int) -> None:
   }
   timed = benchmark.setting(config, clips)
   timed.step()
-  memory.give_back()
   memory.forget_peak()
   print(
     statistics.median(benchmark.seconds(timed.step) for _ in range(ROUNDS)), memory.peak() / 1e9
