@@ -6,26 +6,22 @@ import os
 import pathlib
 import pickle
 
-os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ |= {
+  'JAX_PLATFORMS': 'cpu',
+  'JAX_NUM_CPU_DEVICES': '4',
+  'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',  # compiling takes the suite longer than running
+}
 # Threads of XLA's pool: fewer than devices and cores ask for, and it deadlocks.
 os.environ.setdefault('NPROC', '16')
-os.environ['XLA_FLAGS'] = ' '.join(
-  (
-    os.environ.get('XLA_FLAGS', ''),
-    # To compile takes the suite longer than to run what is compiled.
-    '--xla_backend_optimization_level=1',
-    '--xla_cpu_use_fusion_emitters=false',
-    '--xla_force_host_platform_device_count=4',
-  )
-)
 
 import jax  # noqa: E402
 import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import tiny  # noqa: E402
 from absl import flags  # noqa: E402
 
-from configs import synthetic_faces  # noqa: E402
+from fevgan_jax import models  # noqa: E402
 from fevgan_jax.data import datasets  # noqa: E402
 from fevgan_jax.evaluation import evaluate  # noqa: E402
 from fevgan_jax.runtime import parallel  # noqa: E402
@@ -47,10 +43,12 @@ def shared(tmp_path_factory, worker_id) -> pathlib.Path:
 
 
 @pytest.fixture(scope='session', autouse=True)
-def compiled(shared) -> None:
-  """What is compiled once is kept for the other tests and for the processes that they start."""
+def compiled(pytestconfig, shared) -> None:
+  """Keeps compiled programs for the other tests, the processes that they start, and the next run of
+  the suite. `pytest --cache-clear` starts without them."""
+  kept = pytestconfig.pluginmanager.hasplugin('cacheprovider')  # not with -p no:cacheprovider
   options = {
-    'jax_compilation_cache_dir': str(shared / 'compiled'),
+    'jax_compilation_cache_dir': str(pytestconfig.cache.mkdir('compiled') if kept else shared),
     'jax_persistent_cache_min_compile_time_secs': 0,
   }
   for name, value in options.items():
@@ -64,53 +62,69 @@ def data_dir(shared) -> str:
   place = shared / 'tfds'
   with (shared / 'tfds.lock').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    datasets.prepare(tiny(str(place)))
+    datasets.prepare(tiny_config('fevgan', str(place)))
   return str(place)
-
-
-def tiny(data_dir: str) -> ml_collections.ConfigDict:
-  """FEV-GAN as narrow as can be, without a face network, on a few rendered people."""
-  config = synthetic_faces.get_config('fevgan,no_identity')
-  config.dataset.config = 'tiny'
-  config.dataset.data_dir = data_dir
-  config.model.width = 1
-  config.model.spatial_width = 1
-  config.critic.width = 1
-  config.batch_size = 4
-  config.epochs = 2.0
-  config.optimizer.schedule = 'constant'  # so that a longer run begins like a shorter one
-  config.log_every = 1
-  config.sample_every = 3
-  config.checkpoint_every = 2
-  return config
 
 
 @pytest.fixture
 def config(data_dir) -> ml_collections.ConfigDict:
-  """The tests' own to change."""
-  return tiny(data_dir)
+  """The config of `run`, the tests' own to change: FEV-GAN, as narrow as can be."""
+  return tiny_config('fevgan,no_identity', data_dir)
+
+
+def tiny_config(argument: str, data_dir: str) -> ml_collections.ConfigDict:
+  config = tiny.get_config(argument)
+  config.dataset.data_dir = data_dir
+  return config
 
 
 @pytest.fixture(scope='session')
 def finished(shared, data_dir):
   """The workdir of a run from beginning to end, its last state, and how often its step was
   traced."""
-  workdir, result = shared / 'finished', shared / 'finished.pickle'
-  with (shared / 'finished.lock').open('w') as lock:
+
+  def make(workdir: pathlib.Path) -> tuple:
+    original, traces = step.train_step, []
+
+    def counted(*args):
+      traces.append(None)
+      return original(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(step, 'train_step', counted)
+      state = parallel.fetch(train.train(tiny_config('fevgan,no_identity', data_dir), workdir))
+    evaluate.evaluate(workdir)
+    return state, len(traces)
+
+  return made_once(shared / 'finished', make)
+
+
+def made_once(workdir: pathlib.Path, make) -> tuple:
+  """A workdir, and what make(workdir) returns in the first of pytest's processes that asks."""
+  result = workdir.with_suffix('.pickle')
+  with workdir.with_suffix('.lock').open('w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     if not result.exists():
-      original, traces = step.train_step, []
-
-      def counted(*args):
-        traces.append(None)
-        return original(*args)
-
-      with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, 'train_step', counted)
-        state = parallel.fetch(train.train(tiny(data_dir), workdir))
-      evaluate.evaluate(workdir)
-      result.write_bytes(pickle.dumps((state, len(traces))))
+      result.write_bytes(pickle.dumps(make(workdir)))
   return workdir, *pickle.loads(result.read_bytes())
+
+
+@pytest.fixture
+def toy(data_dir, monkeypatch) -> ml_collections.ConfigDict:
+  """The config of `toy_run`, the tests' own to change. The toy is a system until the test ends."""
+  monkeypatch.setattr(models, '__path__', [*models.__path__, tiny.SYSTEMS])
+  return tiny_config('tint', data_dir)
+
+
+@pytest.fixture
+def toy_run(toy, shared):
+  """The workdir of a finished run of a toy system, and its last state: for tests of the loop, which
+  knows nothing of networks."""
+
+  def make(workdir: pathlib.Path) -> tuple:
+    return (parallel.fetch(train.train(toy, workdir)),)
+
+  return made_once(shared / 'toy', make)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
-from fevgan_jax.runtime import memory
+from fevgan_jax.runtime import compiler, memory
 from fevgan_jax.runtime.errors import UserError
 
 AXIS = 'batch'
@@ -171,8 +171,8 @@ class PmapStep:
     if jax.process_count() > 1:  # compiled ahead, it would ask each process for the batch of all
       return self._mapped(*arguments)
     if self.compiled is None:
-      on_cpu = jax.default_backend() == 'cpu'
-      self.compiled = self._mapped.lower(*arguments).compile(CPU_OPTIONS if on_cpu else None)
+      options = compiler.known(CPU_OPTIONS) if jax.default_backend() == 'cpu' else None
+      self.compiled = self._mapped.lower(*arguments).compile(options)
       jax.clear_caches()
       memory.give_back()
     return self.compiled(*arguments)

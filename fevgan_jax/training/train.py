@@ -16,7 +16,7 @@ from fevgan_jax.data import batches, datasets
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.models.parts.system import System
-from fevgan_jax.runtime import media, memory, parallel
+from fevgan_jax.runtime import compiler, media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
@@ -202,7 +202,7 @@ def create_state(
 
   # It runs once: to optimize it would take longer than it does.
   hasty = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
-  created = jax.jit(create, compiler_options=hasty)
+  created = jax.jit(create, compiler_options=compiler.known(hasty))
   fresh = created(frozen, batch, jax.random.key(config.seed))
   created.clear_cache()  # and it would keep 0.1 GB
   return fresh

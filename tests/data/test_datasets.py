@@ -70,6 +70,7 @@ def prepare(*words: str) -> subprocess.Popen:
   )
 
 
+@pytest.mark.slow
 def test_two_preparations_at_once(config, tmp_path):
   # What a killed preparation has left.
   folder = tmp_path / 'synthetic_faces' / 'tiny'
@@ -101,6 +102,7 @@ def same_clips(ready, others) -> None:
         np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.slow
 def test_apache_beam_makes_the_same_clips(config, tmp_path):
   pytest.importorskip('apache_beam', reason='Apache Beam is not installed: pip install .[beam]')
   beam = '--beam=DirectRunner --direct_num_workers=2 --direct_running_mode=multi_processing'

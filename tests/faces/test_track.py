@@ -30,7 +30,7 @@ def test_smoothing_halves_white_noise():
   assert track.steady(list(noise), np.arange(400)).std() == pytest.approx(0.53, abs=0.02)
 
 
-@pytest.mark.parametrize('camera', [scenes.MUG, scenes.OULU], ids=['896x896', '320x240'])
+@pytest.mark.parametrize('camera', [scenes.MUG, scenes.OULU], ids=['448x448', '320x240'])
 def test_a_still_face_stays_still(camera):
   """The same face with a camera's noise in every frame: its nose must not move in the crop."""
   faces, landmarks = scenes.performance(1_000_003, None, 1)

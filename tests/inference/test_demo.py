@@ -54,6 +54,7 @@ def page(served):
     yield tab, hosts
 
 
+@pytest.mark.slow
 def test_a_photograph_an_expression_a_clip(served, page, tmp_path):
   tab, hosts = page
   button = lambda name: tab.get_by_role('button', name=name)  # noqa: E731

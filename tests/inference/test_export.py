@@ -47,6 +47,7 @@ assert not {'jax', 'flax', 'fevgan_jax', 'dlib'} & {*sys.modules}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'kind, needs, program',
   [

@@ -93,6 +93,7 @@ def test_a_clip_is_drawn_from_noise_alone():
   assert jnp.abs(one[:, 1:] - one[:, :-1]).max() > 0  # it moves
 
 
+@pytest.mark.slow
 def test_longer_clips_are_judged_wherever_16_frames_fit():
   critic = g3an.VideoCritic(1)
   video = jax.random.normal(jax.random.key(0), (1, 17, 64, 64, 3))

@@ -132,6 +132,7 @@ def trained(data_dir):
   return system, state, batch, metrics
 
 
+@pytest.mark.slow
 def test_it_learns(trained):
   _, state, _, metrics = trained
   assert np.isfinite([[*values.values()] for values in metrics]).all()
@@ -142,6 +143,7 @@ def test_it_learns(trained):
   assert state.generator.batch_stats['known']['steps'] == 12
 
 
+@pytest.mark.slow
 def test_clips_are_of_the_person_and_the_label_and_rest_at_intensity_0(trained):
   system, state, batch, _ = trained
   generate = jax.jit(functools.partial(system.generated, state.generator.variables, None))
@@ -161,6 +163,7 @@ def test_clips_are_of_the_person_and_the_label_and_rest_at_intensity_0(trained):
   assert (other != one).any()
 
 
+@pytest.mark.slow
 def test_each_critic_is_shown_what_is_its_own(trained):
   system, state, batch, _ = trained
   example = system.example(None, jax.tree.map(jnp.asarray, batch))
@@ -193,6 +196,7 @@ def test_each_critic_is_shown_what_is_its_own(trained):
     np.testing.assert_allclose(real[k, ..., 12:21], drawn, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_critic_of_motions_takes_its_steps(trained):
   _, state, _, _ = trained
   counts = {name: int(critic.opt_state[0].count) for name, critic in state.critics.items()}

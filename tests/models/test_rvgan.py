@@ -50,6 +50,7 @@ def test_inputs_are_normalized_over_all_of_a_map():
   np.testing.assert_allclose(said(x), said(7 * x), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_clip_goes_on_from_frame_to_frame():
   images, labels = jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, 6))
   keys = {'params': jax.random.key(0), 'noise': jax.random.key(0)}

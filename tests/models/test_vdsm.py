@@ -107,6 +107,7 @@ def trained():
   return system, state, batch, metrics
 
 
+@pytest.mark.slow
 def test_it_learns(trained):
   _, state, _, metrics = trained
   assert np.isfinite([[*values.values()] for values in metrics]).all()
@@ -119,6 +120,7 @@ def test_it_learns(trained):
   )
 
 
+@pytest.mark.slow
 def test_the_second_stage_does_not_move_the_first(trained):
   system, state, batch, _ = trained
   example = system.example(None, jax.tree.map(jnp.asarray, batch))
@@ -150,6 +152,7 @@ def test_the_second_stage_does_not_move_the_first(trained):
   }
 
 
+@pytest.mark.slow
 def test_clips_are_of_a_picture_and_a_label(trained):
   system, state, batch, _ = trained
   # The few steps above have hardly begun: with experts and actions that differ.

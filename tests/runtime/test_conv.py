@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rounding import GROWTH, assert_equal_up_to_rounding
 
 from fevgan_jax.runtime import conv, conv_taps, conv_tiles, conv_xla
 
@@ -41,10 +42,18 @@ def inputs(window, strides, padding, fine, features=3, channels=5):
   )
 
 
-def assert_close(a, b, tolerance=2e-6):
-  """Within a share of the largest value. XLA's own are off by 4e-7."""
-  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-    np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * np.abs(y).max())
+def assert_close(actual, expected, arguments, tile: int = 2):
+  """Asserts that values and gradients for these arguments (slope, input, kernel) are equal up to
+  rounding, each on its own scale."""
+  slope, x, kernel = arguments
+  # Terms of a value, at most: the window times the channels of its input. Of a kernel's gradient:
+  # all places.
+  terms = max(
+    kernel.size // min(kernel.shape[-2:]), x.size // x.shape[-1], slope.size // slope.shape[-1]
+  )
+  growth = GROWTH[tile] ** (kernel.ndim - 2)
+  for ours, theirs in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    assert_equal_up_to_rounding(ours, theirs, terms=terms, growth=growth)
 
 
 def test_one_axis_by_hand():
@@ -116,7 +125,8 @@ def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
   assert conv_tiles.compiled()
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', tiles)
   ours, xla, arguments = both_ways(*case, features, channels)[direction]
-  assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
+  values = (value_and_gradients(function, *arguments) for function in (ours, xla))
+  assert_close(*values, arguments)
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
@@ -127,7 +137,8 @@ def test_products_of_taps_equal_xla(chunk, channels, case, direction, monkeypatc
   monkeypatch.setattr(conv_taps, 'CHUNK', chunk)
   ours, xla, arguments = both_ways(*case, channels=channels)[direction]
   with conv.by_products():
-    assert_close(value_and_gradients(ours, *arguments), value_and_gradients(xla, *arguments))
+    values = [value_and_gradients(function, *arguments) for function in (ours, xla)]
+  assert_close(*values, arguments, tile=1)
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
@@ -138,7 +149,7 @@ def test_other_platforms_compute_the_same(case, direction, monkeypatch):
   as_elsewhere(monkeypatch)
   elsewhere = lambda *arguments: ours(*arguments)  # not yet traced  # noqa: E731
   assert operations(elsewhere, *arguments[1:]) == {'convolution'}
-  assert_close(value_and_gradients(elsewhere, *arguments), on_cpu)
+  assert_close(value_and_gradients(elsewhere, *arguments), on_cpu, arguments)
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
@@ -195,7 +206,10 @@ def test_second_derivative_is_the_derivative_of_the_first(elsewhere, monkeypatch
       x, kernel
     )
 
-  assert_close(second(ours, x, kernel), second(xla, x, kernel), 1e-5)
+  # Three sums follow each other, of which each takes the errors of the one before.
+  for one, other in zip(second(ours, x, kernel), second(xla, x, kernel), strict=True):
+    terms, growth = 3 * x.size, 3 * GROWTH[2] ** 3
+    assert_equal_up_to_rounding(one, other, terms=terms, growth=growth)
 
 
 def test_half_precision_is_computed_in_float32():

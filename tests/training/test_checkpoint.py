@@ -76,18 +76,17 @@ def test_a_flipped_bit_is_found_or_changes_nothing(copy, run, config):
   found = 0
   for file in sorted((copy / 'checkpoints' / '6').rglob('ocdbt.process_0/d/*')):
     content = file.read_bytes()
-    for _ in range(4):
-      damaged = bytearray(content)
-      damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
-      file.write_bytes(damaged)
-      state = restored(copy, run, config)[0]
-      if state.step == 4:
-        found += 1
-        (copy / 'checkpoints_unreadable' / '6').rename(copy / 'checkpoints' / '6')
-      else:
-        assert same(state, intact)
-      file.write_bytes(content)
-  assert found > 4
+    damaged = bytearray(content)
+    damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+    file.write_bytes(damaged)
+    state = restored(copy, run, config)[0]
+    if state.step == 4:
+      found += 1
+      (copy / 'checkpoints_unreadable' / '6').rename(copy / 'checkpoints' / '6')
+    else:
+      assert same(state, intact)
+    file.write_bytes(content)
+  assert found > 1
 
 
 def test_digests_know_names_kinds_shapes_and_values():

@@ -58,44 +58,44 @@ def test_a_run_leaves_what_was_promised(run):
     assert gif.n_frames > 1
 
 
-def test_continued_run_ends_in_the_same_parameters(run, config, tmp_path):
-  _, state = run
-  config.epochs = 4 / 3  # 4 steps
-  halfway = train.train(config, tmp_path)
+def test_continued_run_ends_in_the_same_parameters(toy_run, toy, tmp_path):
+  _, state = toy_run
+  toy.epochs = 4 / 3  # 4 steps
+  halfway = train.train(toy, tmp_path)
   assert halfway.step == 4
   assert not same(halfway.generator, state.generator)
-  config.epochs = 2.0
-  assert same(train.train(config, tmp_path), state)
+  toy.epochs = 2.0
+  assert same(train.train(toy, tmp_path), state)
   steps = [line['step'] for line in lines(tmp_path) if 'generator/loss' in line]
   assert steps == [1, 2, 3, 4, 5, 6]
 
 
 def test_corrupt_newest_checkpoint_is_set_aside_and_the_one_before_used(
-  run, config, tmp_path, caplog
+  toy_run, toy, tmp_path, caplog
 ):
-  workdir, state = run
+  workdir, state = toy_run
   copy = tmp_path / 'copy'
   shutil.copytree(workdir, copy)
   for file in (copy / 'checkpoints' / '6' / 'generator').rglob('*'):
     if file.is_file() and file.stat().st_size > 1000:
       file.write_bytes(file.read_bytes()[:100])
-  resumed = train.train(config, copy)
+  resumed = train.train(toy, copy)
   assert 'checkpoint 6 cannot be read' in caplog.text
   assert (copy / 'checkpoints_unreadable' / '6').is_dir()
   assert same(resumed, state)
 
 
-def test_no_readable_checkpoint_is_never_a_silent_new_start(run, config, tmp_path):
-  workdir, _ = run
+def test_no_readable_checkpoint_is_never_a_silent_new_start(toy_run, toy, tmp_path):
+  workdir, _ = toy_run
   copy = tmp_path / 'copy'
   shutil.copytree(workdir, copy)
   for file in (copy / 'checkpoints').rglob('*'):
     if file.is_file():
       file.write_bytes(b'')
   with pytest.raises(UserError, match='none of the checkpoints'):
-    train.train(config, copy)
+    train.train(toy, copy)
   with pytest.raises(UserError, match='none of the checkpoints'):  # nor is the second try
-    train.train(config, copy)
+    train.train(toy, copy)
 
 
 def test_another_config_in_the_same_workdir_is_refused(run, config):
@@ -118,10 +118,10 @@ def test_a_longer_run_says_how_the_learning_rate_jumps(run, config, caplog):
   ) in caplog.text
 
 
-def test_a_shorter_run_says_that_nothing_is_left(run, config, tmp_path, caplog):
-  copy = shutil.copytree(run[0], tmp_path / 'copy')
-  config.epochs = 1.0
-  assert same(train.train(config, copy), run[1])
+def test_a_shorter_run_says_that_nothing_is_left(toy_run, toy, tmp_path, caplog):
+  copy = shutil.copytree(toy_run[0], tmp_path / 'copy')
+  toy.epochs = 1.0
+  assert same(train.train(toy, copy), toy_run[1])
   assert 'config.epochs: 1 are 3 steps, and 6 are done: nothing is left to train' in caplog.text
 
 
@@ -184,12 +184,12 @@ def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
   assert json.loads((tmp_path / 'config.json').read_text()) == config.to_dict()
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(config, tmp_path):
-  # The losses of the first step are those of fresh networks, which survive no such learning rate.
-  config.critic.judges_before_update = True
-  config.optimizer.learning_rate, config.checkpoint_every = 1e12, 1
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(toy, tmp_path):
+  # The losses of the first step are those of fresh networks; the second's overflow float32.
+  toy.critic.judges_before_update = True
+  toy.optimizer.learning_rate, toy.checkpoint_every = 1e38, 1
   with pytest.raises(UserError, match='step 2: .* not finite'):
-    train.train(config, tmp_path)
+    train.train(toy, tmp_path)
   assert checkpoint.restore_generator(tmp_path)[2] == 1
 
 
@@ -242,22 +242,20 @@ def start(config, workdir: pathlib.Path, *words: str) -> subprocess.Popen:
   )
 
 
-def test_killed_and_started_again_ends_like_an_uninterrupted_run(run, config, tmp_path):
-  _, state = run
-  datasets.prepare(config)
-  process = start(config, tmp_path)
+def test_killed_and_started_again_ends_like_an_uninterrupted_run(toy_run, toy, tmp_path):
+  _, state = toy_run
+  process = start(toy, tmp_path)
   wait_for_line(tmp_path, 3, process)
   process.kill()
   process.communicate()
   assert not (tmp_path / 'checkpoints' / str(STEPS)).exists()  # or nothing was interrupted
-  assert same(train.train(config, tmp_path), state)
-  assert untimed(tmp_path) == untimed(run[0])
+  assert same(train.train(toy, tmp_path), state)
+  assert untimed(tmp_path) == untimed(toy_run[0])
 
 
-def test_sigterm_saves_the_step_that_it_comes_at(config, tmp_path):
-  datasets.prepare(config)
+def test_sigterm_saves_the_step_that_it_comes_at(toy, tmp_path):
   # Neither the end nor a checkpoint can come before the signal.
-  process = start(config, tmp_path, '--config.epochs=1000', '--config.checkpoint_every=10000')
+  process = start(toy, tmp_path, '--config.epochs=1000', '--config.checkpoint_every=10000')
   wait_for_line(tmp_path, 3, process)
   process.send_signal(signal.SIGTERM)
   _, errors = process.communicate()

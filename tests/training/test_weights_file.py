@@ -19,26 +19,27 @@ def file(run, tmp_path):
   return tmp_path / 'model.safetensors'
 
 
-def test_a_run_starts_from_the_weights_of_a_file_and_goes_on_from_its_own(
-  run, config, file, tmp_path
-):
-  config.start, config.epochs = str(file), 1 / 3  # one step
-  config.optimizer.learning_rate = 0.0
+def test_a_run_starts_from_the_weights_of_a_file_and_goes_on_from_its_own(toy_run, toy, tmp_path):
+  _, trained = toy_run
+  file = tmp_path / 'model.safetensors'
+  weights_file.write(file, trained.generator.variables, toy.to_dict())
+  toy.start, toy.epochs = str(file), 1 / 3  # one step
+  toy.optimizer.learning_rate = 0.0
   workdir = tmp_path / 'run'
-  state = train.train(config, workdir)
+  state = train.train(toy, workdir)
   variables, _ = weights_file.read(file)
   assert same(state.generator.params, variables['params'])
   assert not same(state.generator.batch_stats, variables['batch_stats'])  # those of a step more
-  assert not same(state.critics, run[1].critics)
-  fresh = train.create_state(models.build(config, None), None, config, clip_of(64))
+  assert not same(state.critics, trained.critics)
+  fresh = train.create_state(models.build(toy, None), None, toy, clip_of(64))
   assert same(state.critics['critic'].params, fresh.critics['critic'].params)
-  config.epochs = 2 / 3
-  continued = train.train(config, workdir)
+  toy.epochs = 2 / 3
+  continued = train.train(toy, workdir)
   assert continued.step == 2
   assert not same(continued.generator.batch_stats, state.generator.batch_stats)
-  config.start = ''
+  toy.start = ''
   with pytest.raises(UserError, match="holds a run with config.start = '.*model.safetensors'"):
-    train.train(config, workdir)
+    train.train(toy, workdir)
 
 
 def test_exported_weights_do_not_know_where_they_started(run, config, file, tmp_path):
