@@ -47,6 +47,9 @@ TERMS = {
 }
 
 
+SLOW_TO_TRACE = dict.fromkeys(('g3an', 'rvgan', 'vdsm', 'motiongan'), pytest.mark.slow)
+
+
 def saved_and_restored(state, config, folder: pathlib.Path):
   """What a checkpoint makes of a state, and of the position and the config beside it."""
   with checkpoint.Checkpoints(folder) as checkpoints:
@@ -56,7 +59,9 @@ def saved_and_restored(state, config, folder: pathlib.Path):
     return checkpoints.restore(zeros, {'next_index': 0}, {})
 
 
-@pytest.mark.parametrize('name', models.names())
+@pytest.mark.parametrize(
+  'name', [pytest.param(name, marks=SLOW_TO_TRACE.get(name, ())) for name in models.names()]
+)
 def test_every_system_has_a_checkpoint_and_a_step_and_clips_in_half_precision(
   name, batch, tmp_path
 ):
@@ -110,6 +115,7 @@ def test_a_checkpoint_goes_on_exactly(batch, tmp_path):
   assert metrics['generator/loss'] == pytest.approx(sum(verdicts) + sum(terms), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_from_a_checkpoint_to_a_photograph_of_several_intensities(data_dir, tmp_path):
   config = narrow('fevgan_plus', data_dir)
   config.evaluation.batch_size = 6

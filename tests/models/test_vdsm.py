@@ -75,6 +75,7 @@ def test_blur_by_hand():
   np.testing.assert_allclose(vdsm.blur_pool(np.ones((1, 63, 63, 2), np.float32)), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_kernels_of_experts_are_mixed_not_their_pictures():
   rng = np.random.default_rng(0)
   layers = vdsm.Experts(8).init_with_output(jax.random.key(0))[0]
