@@ -1,6 +1,7 @@
 """Light on a face: one key lamp, sky and ground, and what of it reaches each vertex."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -29,13 +30,13 @@ class Light:
   warmth: float
   exposure: float
 
-  @property
+  @functools.cached_property
   def direction(self) -> np.ndarray:
     """[3] unit vector towards the key lamp."""
     a, e = self.azimuth, self.elevation
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)], np.float32)
 
-  @property
+  @functools.cached_property
   def colors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Linear RGB [3] of key, sky and ground."""
     w = self.warmth

@@ -119,24 +119,33 @@ class Frame:
     side = self.size * self.samples
     return rasterize(self.points * self.samples, self.depth, self.triangles, side, mask)
 
+  @functools.cached_property
+  def exposed(self) -> np.ndarray:
+    """Light [n, 3] of every sample of `seen` as the camera records it, linear RGB."""
+    _, triangle, weights, _ = self.seen
+    face = triangle < len(self.head.triangles)
+    _, sky, _ = self.light.colors
+    light = np.empty((len(triangle), 3), np.float32)
+    light[~face] = self.who.glasses_color * (0.5 + 0.5 * sky)
+    light[face] = expose(self.shade(triangle[face], weights[face]))
+    return light
+
   def draw(self) -> np.ndarray:
     """uint8 [size, size, 3]."""
     side = self.size * self.samples
-    pixel, triangle, weights, _ = self.seen
     light = np.zeros((side * side, 3), np.float32)
-    face = triangle < len(self.head.triangles)
-    _, sky, _ = self.light.colors
-    light[pixel[~face]] = self.who.glasses_color * (0.5 + 0.5 * sky)
-    light[pixel[face]] = expose(self.shade(triangle[face], weights[face]))
-    light = light.reshape(self.size, self.samples, -1).sum(1)
-    light = light.reshape(self.size, self.size, self.samples, 3).sum(2)
+    light[self.seen.pixel] = self.exposed
+    light = light.reshape(self.size, self.samples, -1)
+    light = sum(light[:, i] for i in range(self.samples))
+    light = light.reshape(self.size, self.size, self.samples, 3)
+    light = sum(light[:, :, i] for i in range(self.samples))
     return (255 * to_srgb(light / self.samples**2) + 0.5).astype(np.uint8)
 
   def shade(self, triangle: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Linear RGB [n, 3] of samples on triangles [n], with their corners' weights [n, 3]."""
-    corners = self.head.triangles[triangle]
+    corners = np.take(self.head.triangles, triangle, 0)
     arriving = blend(self.vertex_light, corners, weights)
-    part = self.head.triangle_part[triangle]
+    part = np.take(self.head.triangle_part, triangle)
     result = np.empty((len(triangle), 3), np.float32)
     at = np.flatnonzero(part == asset.SKIN)
     albedo, gloss = self.skin_color(triangle[at], weights[at])
@@ -155,27 +164,22 @@ class Frame:
   def vertex_light(self) -> np.ndarray:
     """`lighting.shade` at every vertex: the mesh is finer than the pixels."""
     head = self.head
-    first, second, third = np.moveaxis(self.vertices[head.triangles], 1, 0)
+    first, second, third = np.take(self.vertices, head.triangles.T, 0)
     normals = head.incidence @ np.cross(second - first, third - first)
     for eye in head.eyes:  # balls that only turn
       normals[eye] = head.mean[eye] - head.mean[eye].mean(0)
     normals /= np.sqrt(np.einsum('ij,ij->i', normals, normals) + 1e-12)[:, None]
     towards_key = self.light.direction @ self.rotation.astype(np.float32)  # in the head's frame
     visible = key_visibility(head.visibility, towards_key)
-    openness = np.minimum(1.05 * head.openness, 1)
-    depth = smoothstep(-0.12, 0.27, head.mean[:, 2]) ** 1.6  # it gets dark towards the throat
-    for part, (key, ambient) in OPENINGS.items():
-      of = head.part == part
-      dim = depth[of] if part in COLORS else 1
-      visible[of], openness[of] = key * dim, ambient * dim
-    soft = np.isin(head.part, SOFT)[:, None].astype(np.float32)
+    inner, key, openness, soft = surface()
+    visible[inner] = key
     normals = (normals @ self.rotation.T).astype(np.float32)
     return shade(self.light, normals, visible, openness, soft, self.who.skin.roughness)
 
   def skin_color(self, triangle: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Albedo [n, 3] and gloss [n, 1]: the painted skin, darker where the expression folds it."""
-    texels = np.take(self.head.texels, triangle, 0)
-    place = np.einsum('nk,nkc->nc', weights, texels).astype(np.int32)
+    texels, corners = self.head.texels.reshape(-1, 2), 3 * triangle[:, None] + np.arange(3)
+    place = blend(texels, corners.astype(np.int32), weights).astype(np.int32)
     rows, columns = asset.TEXTURE_SHAPE
     texel = np.clip(place[:, 1], 0, rows - 1) * columns + np.clip(place[:, 0], 0, columns - 1)
     skin = self.who.skin
@@ -209,6 +213,26 @@ class Frame:
     return color * arriving * shadow + 0.45 * facing**120 * self.light.colors[0]
 
 
+@functools.cache
+def surface() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+  """What of the light on the head is the same in every picture.
+
+  Returns:
+    The vertices [n] inside eyes and mouth, and how much of the key lamp reaches these; of every
+    vertex, how much of the ambient light reaches it, and 1 [vertices, 1] where it is soft, else 0.
+  """
+  head = asset.head()
+  key, openness = np.ones_like(head.openness), np.minimum(1.05 * head.openness, 1)
+  depth = smoothstep(-0.12, 0.27, head.mean[:, 2]) ** 1.6  # it gets dark towards the throat
+  for part, (of_key, ambient) in OPENINGS.items():
+    of = head.part == part
+    dim = depth[of] if part in COLORS else 1
+    key[of], openness[of] = of_key * dim, ambient * dim
+  inner = np.flatnonzero(np.isin(head.part, list(OPENINGS)))
+  soft = np.isin(head.part, SOFT)[:, None].astype(np.float32)
+  return inner, key[inner], openness, soft
+
+
 def deform(
   who: person.Person,
   head: asset.Head,
@@ -224,7 +248,7 @@ def deform(
 
 def blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
   """Values [vertices, c] between three vertices: corners [n, 3], weights [n, 3] -> [n, c]."""
-  rows, shape = np.arange(0, corners.size + 1, 3), (len(corners), len(values))
+  rows, shape = np.arange(0, corners.size + 1, 3, np.int32), (len(corners), len(values))
   return sparse.csr_matrix((weights.ravel(), corners.ravel(), rows), shape) @ values
 
 

@@ -12,7 +12,6 @@ from fevgan_jax.faces.truth import (
   VISIBLE,
 )
 from synthetic_faces.lighting import expose
-from synthetic_faces.raster import Fragments
 from synthetic_faces.renderer import Frame, blend
 
 BEHIND = 0.015  # dm; a point that lies so far behind all that frame 0 shows about it was hidden
@@ -42,8 +41,8 @@ def of_clip(frames: list[Frame]) -> dict[str, np.ndarray]:
 
 def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.ndarray]:
   size, samples = frame.size, frame.samples
-  at = _central(frame)
-  pixel, triangle, weights = at.pixel, at.triangle, at.weights
+  central = _central(frame)
+  pixel, triangle, weights, _ = (x[central] for x in frame.seen)
   row, column = np.divmod(pixel, size * samples)
   here = (np.stack([row, column], 1) + 0.5) / samples
   corners = frame.head.triangles[triangle]
@@ -56,8 +55,9 @@ def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.nd
   front = np.where(within, buffer[index], -np.inf)  # beyond the mask nothing hides a point
   hidden = depth < front - BEHIND
 
-  light = [expose(of.shade(triangle, weights)).mean(1).clip(DARKEST) for of in (frame, first)]
-  shading = np.where(hidden, 0, np.log2(light[0] / light[1]))
+  light = frame.exposed[central], expose(first.shade(triangle, weights))
+  now, then = (x.mean(1).clip(DARKEST) for x in light)
+  shading = np.where(hidden, 0, np.log2(now / then))
   displacement = np.where(hidden[:, None], 0, (before - here) * (crop.SIDE / size))
   place = row // samples * size + column // samples
   values = {
@@ -68,12 +68,12 @@ def _of_frame(frame: Frame, first: Frame, buffer: np.ndarray) -> dict[str, np.nd
   return {name: _scatter(values[name], place, size, kind) for name, kind in FEATURES.items()}
 
 
-def _central(frame: Frame) -> Fragments:
-  """The face at the central sample of each pixel; glasses are none."""
+def _central(frame: Frame) -> np.ndarray:
+  """Which of the samples that `frame.seen` holds show the face at the center of a pixel: bool [n];
+  glasses are none."""
   middle = np.arange(frame.size * frame.samples) % frame.samples == frame.samples // 2
   central = np.logical_and.outer(middle, middle).ravel()[frame.seen.pixel]
-  central &= frame.seen.triangle < len(frame.head.triangles)
-  return Fragments(*(x[central] for x in frame.seen))
+  return central & (frame.seen.triangle < len(frame.head.triangles))
 
 
 def _scatter(values: np.ndarray, place: np.ndarray, size: int, kind: type) -> np.ndarray:

@@ -24,7 +24,7 @@ from fevgan_jax.evaluation.metrics import motion
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
 
-VERSION = 2  # of the kept file, which is named by all weights: raise it with what is else measured
+VERSION = 3  # of the kept file, which is named by all weights: raise it with what is else measured
 
 
 class Traits(NamedTuple):

