@@ -170,6 +170,7 @@ def run(config, tmp_path):
   return start
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_goes_on(prepared, run, tmp_path):
   unfinished = tmp_path / 'mug' / 'public' / 'unfinished-1.1.0'
   with run() as process:

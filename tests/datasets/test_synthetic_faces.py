@@ -135,6 +135,7 @@ def test_landmarks_lie_on_a_lit_face(people):
     assert left[1] < frame.landmarks[33, 1] < frame.landmarks[51, 1] < frame.landmarks[8, 1]
 
 
+@pytest.mark.slow
 def test_dropped_jaws_stay_inside_the_frame():
   for seed in range(builder_module.FIRST_TEST_SEED, builder_module.FIRST_TEST_SEED + 100):
     who = person.draw(seed)

@@ -157,7 +157,7 @@ def test_a_head_that_is_turned_too_far_is_refused(degrees):
   for seed in (1_000_000, 1_000_001, 1_000_002):
     faces, landmarks = scenes.performance(seed, None, 1, turned=degrees)
     assert detect.turn(landmarks[0]) == pytest.approx(degrees, abs=4)
-    image, _ = scenes.photograph(faces[0], landmarks[0], scenes.MUG)
+    image, _ = scenes.photograph(faces[0], landmarks[0], (896, 896, 2.0, (190, 170)))
     if abs(degrees) < 30:
       assert detect.turn(detect.checked(image, 64, name='head')) == pytest.approx(degrees, abs=4)
     else:

@@ -136,7 +136,7 @@ def test_a_larger_crop_has_almost_the_same_features(network, encoder, photograph
   assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > least
 
 
-@pytest.mark.parametrize('network', identity.NETWORKS)
+@pytest.mark.parametrize('network', ['dlib', pytest.param('vgg_face', marks=pytest.mark.slow)])
 def test_gradient_reaches_the_pixels(network, encoder, crop, vgg_params):
   apply, params = (
     (encoder[0].apply, encoder[1]) if network == 'dlib' else (identity._vgg_face, vgg_params)

@@ -110,6 +110,7 @@ def test_other_systems_say_that_they_are_for_64(name, tmp_path):
   assert not (tmp_path / 'data').exists()  # told before anything is rendered
 
 
+@pytest.mark.slow
 def test_a_photograph_is_cropped_as_large_as_what_was_trained_on(large, tmp_path):
   clip = {'video': np.zeros((32, 128, 128, 3), np.uint8)}
   fresh = train.create_state(models.build(large, None), None, large, clip)

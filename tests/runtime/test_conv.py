@@ -120,7 +120,8 @@ def operations(function, *arguments, platform='cpu') -> set[str]:
 @pytest.mark.parametrize('direction', ['down', 'up'])
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('features, channels', [(3, 5), (48, 16)])  # in whole vectors, and not
-@pytest.mark.parametrize('tiles', [1, 1000])  # products are shared, and are not
+# Products are shared, and are not, as below.
+@pytest.mark.parametrize('tiles', [1, pytest.param(1000, marks=pytest.mark.slow)])
 def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
   assert conv_tiles.compiled()
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', tiles)
@@ -131,9 +132,18 @@ def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
 @pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('channels', [5, 40])  # fewer than the fine side's of a block, and more
-@pytest.mark.parametrize('chunk', [conv_taps.CHUNK, 1])  # in one go, and each example for itself
-def test_products_of_taps_equal_xla(chunk, channels, case, direction, monkeypatch):
+@pytest.mark.parametrize(
+  # Fewer channels than the fine side has in a block, and more; in one go, and each example for
+  # itself.
+  'channels, chunk',
+  [
+    (5, conv_taps.CHUNK),
+    (40, 1),
+    pytest.param(5, 1, marks=pytest.mark.slow),
+    pytest.param(40, conv_taps.CHUNK, marks=pytest.mark.slow),
+  ],
+)
+def test_products_of_taps_equal_xla(channels, chunk, case, direction, monkeypatch):
   monkeypatch.setattr(conv_taps, 'CHUNK', chunk)
   ours, xla, arguments = both_ways(*case, channels=channels)[direction]
   with conv.by_products():

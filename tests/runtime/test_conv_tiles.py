@@ -98,7 +98,7 @@ def test_larger_tiles_equal_xla(tiles, space, window, stride, monkeypatch):
 LARGE = [  # many groups of tiles, few with large weights, several slices, one axis, odd ends
   ((4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (16, 32, 32), 32, 64),
   ((4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (32, 32, 32), 3, 32),
-  ((4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (4, 8, 8), 128, 256),
+  pytest.param(((4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (4, 8, 8), 128, 256), marks=pytest.mark.slow),
   ((3, 3), (1, 1), ((1, 1),) * 2, (16, 16), 256, 256),
   ((4,), (2,), ((1, 1),), (200,), 16, 48),
   ((5, 4), (2, 3), ((2, 1), (0, 3)), (37, 41), 16, 16),
