@@ -67,6 +67,7 @@ def test_every_sequence_is_kept_or_refused(config):
   assert report.endswith('P001/fear/vl_strong: 4 frames, expected at least 5\n')
 
 
+@pytest.mark.slow
 def test_infrared_is_a_configuration(config):
   infrared = config.copy_and_resolve_references()
   infrared.dataset.config = 'ni_dark'

@@ -95,6 +95,7 @@ def test_augmentation_moves_a_clip_as_a_whole():
   assert places == {(20 + y, x + dx) for y in reach for x in (10, 53) for dx in reach}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('short')
 def test_a_seed_decides(builder):
   source = builder.as_data_source('train')

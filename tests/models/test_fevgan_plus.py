@@ -232,6 +232,7 @@ def test_graded_systems_use_the_intensity_and_others_do_not(batch):
   )
 
 
+@pytest.mark.slow
 def test_half_precision_keeps_the_picture_and_the_parts_of_pixels():
   config = base.get_config('fevgan_plus')
   fevgan.no_identity(config)

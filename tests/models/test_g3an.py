@@ -73,6 +73,7 @@ def test_a_block_doubles_each_stream_and_joins_them(block):
   np.testing.assert_array_equal(block(still + 1, moving, video - 1)[1], b)
 
 
+@pytest.mark.slow
 def test_a_clip_is_drawn_from_noise_alone():
   generator = models.build(narrow('g3an'), None).generator
   images, labels = jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, 6))

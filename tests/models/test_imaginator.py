@@ -32,6 +32,7 @@ def test_shapes_and_sizes():
   assert (video_critic, image_critic) == pytest.approx((11.09e6, 2.76e6), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_what_a_clip_is_made_of():
   generator = imaginator.Generator(width=1, noise=16, norm=norm)
   images = jax.random.uniform(jax.random.key(0), (2, 64, 64, 3), minval=-1, maxval=1)

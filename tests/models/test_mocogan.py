@@ -154,6 +154,7 @@ class Classifier(nn.Module):
     return Verdict(nn.Dense(1, name='real')(color), nn.Dense(6, name='label')(color)[:, None])
 
 
+@pytest.mark.slow
 def test_critic_classifies_real_clips_and_the_generator_wants_its_own_recognized(batch):
   weight = 0.5
   critic = Critic(Classifier(), optax.sgd(0.1), label_weight=weight)

@@ -96,6 +96,7 @@ def kinds(tree):
   return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_exactly(batch, tmp_path):
   # ImaGINator's: two critics, one with views, and statistics that every pass changes.
   config = narrow('imaginator')
@@ -142,6 +143,7 @@ def test_from_a_checkpoint_to_a_photograph_of_several_intensities(data_dir, tmp_
     generate.generate(*where, workdir=tmp_path / 'run', intensity=[1.3])
 
 
+@pytest.mark.slow
 def test_a_loop_goes_there_and_back(tmp_path):
   small = {'frame': 'whole', 'largest': 128, 'loop': True}
   generate.generate(str(astronaut(tmp_path)), 'surprise', tmp_path, **small)
@@ -158,6 +160,7 @@ def astronaut(folder: pathlib.Path) -> pathlib.Path:
   return folder / 'astronaut.png'
 
 
+@pytest.mark.slow
 def test_a_new_system_is_one_file(toy, tmp_path):
   toy.optimizer.learning_rate = 1e-2
   train.train(toy, tmp_path / 'run')

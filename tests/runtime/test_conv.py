@@ -13,7 +13,7 @@ from rounding import GROWTH, assert_equal_up_to_rounding
 from fevgan_jax.runtime import conv, conv_taps, conv_tiles, conv_xla
 
 # window, strides, padding, fine space: FEV-GAN's layers, then those of other systems, then uneven
-# ones.
+# ones. Every second one is slow, for the time that compiling takes.
 CASES = [
   ((4, 4, 4), (2, 2, 2), ((1, 1),) * 3, (8, 6, 4)),
   ((2, 1, 1), (1, 1, 1), ((0, 0),) * 3, (2, 4, 4)),
@@ -29,6 +29,9 @@ CASES = [
   ((3, 3), (1, 1), ((1, 1),) * 2, (8, 5)),
   ((4, 1), (2, 3), ((1, 1), (2, 0)), (12, 10)),  # a window shorter than its stride
   ((3, 4), (1, 2), ((-1, 0), (2, -1)), (9, 11)),  # places cut off in place of zeros
+]
+ALL_CASES = [
+  pytest.param(case, marks=pytest.mark.slow if i % 2 else ()) for i, case in enumerate(CASES)
 ]
 
 
@@ -118,7 +121,7 @@ def operations(function, *arguments, platform='cpu') -> set[str]:
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', ALL_CASES)
 @pytest.mark.parametrize('features, channels', [(3, 5), (48, 16)])  # in whole vectors, and not
 # Products are shared, and are not, as below.
 @pytest.mark.parametrize('tiles', [1, pytest.param(1000, marks=pytest.mark.slow)])
@@ -131,7 +134,7 @@ def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
 
 
 @pytest.mark.parametrize('direction', ['down', 'up'])
-@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('case', ALL_CASES)
 @pytest.mark.parametrize(
   # Fewer channels than the fine side has in a block, and more; in one go, and each example for
   # itself.

@@ -198,6 +198,7 @@ def otherwise(cores: list[int], **environment: str) -> list[list[str]]:
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(CORES) < 2, reason='needs two cores')
 def test_sums_do_not_depend_on_the_number_of_threads():
   on_all = otherwise(CORES)
