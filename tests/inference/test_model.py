@@ -119,9 +119,9 @@ def test_mixtures_and_paces(model):
     return np.abs(a[-1] - b[-1]).mean()
 
   assert max(distance(happy, mixed), distance(mixed, surprised)) < distance(happy, surprised)
-  # 'happiness:0.5' is happiness at intensity 0.5.
-  half = model.animate(image, 'happiness:0.5', **small)
-  np.testing.assert_allclose(half, model.animate(image, 'happiness', 0.5, **small), atol=1)
+  # 'fear:0.5' is fear at intensity 0.5.
+  half = model.animate(image, 'fear:0.5', **small)
+  np.testing.assert_allclose(half, model.animate(image, 'fear', 0.5, **small), atol=1)
   # There and back: the apex in the middle, and the same on the way back.
   loop = model.animate(image, 'happiness', curve=(0, 1, 0), frames=63, **small)
   np.testing.assert_array_equal(loop[:32], happy)
