@@ -124,9 +124,9 @@ def operations(function, *arguments, platform='cpu') -> set[str]:
 @pytest.mark.parametrize('case', ALL_CASES)
 @pytest.mark.parametrize('features, channels', [(3, 5), (48, 16)])  # in whole vectors, and not
 # Products are shared, and are not, as below.
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.parametrize('tiles', [1, pytest.param(1000, marks=pytest.mark.slow)])
 def test_equals_xla(tiles, features, channels, case, direction, monkeypatch):
-  assert conv_tiles.compiled()
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', tiles)
   ours, xla, arguments = both_ways(*case, features, channels)[direction]
   values = (value_and_gradients(function, *arguments) for function in (ours, xla))
@@ -165,6 +165,7 @@ def test_other_platforms_compute_the_same(case, direction, monkeypatch):
   assert_close(value_and_gradients(elsewhere, *arguments), on_cpu, arguments)
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.parametrize('direction', ['down', 'up'])
 def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction, monkeypatch):
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)
@@ -177,6 +178,7 @@ def test_vendors_convolutions_are_left_to_all_but_the_cpu(direction, monkeypatch
     assert at(platform='cuda') == at(platform='tpu') == {'convolution'}
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.parametrize('direction', ['down', 'up'])
 def test_programs_for_elsewhere_have_nothing_that_was_compiled_here(direction, monkeypatch):
   monkeypatch.setattr(conv_tiles, 'MIN_TILES', 1)

@@ -86,6 +86,7 @@ def assert_equals_xla(case, tile=2, batch=2):
     assert_equal_up_to_rounding(ours, xla, terms=terms, growth=growth)
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.parametrize('window, stride', [(3, 1), (4, 2)])
 @pytest.mark.parametrize('space', [(8, 8), (10, 10), (16, 6)])  # the last tile whole and not
 @pytest.mark.parametrize('tiles', [1, 8])  # 8: for some of them tiles of 4x4 are too few
@@ -106,6 +107,7 @@ LARGE = [  # many groups of tiles, few with large weights, several slices, one a
 ]
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.parametrize('case', LARGE)
 def test_large_arrays_equal_xla(case):
   assert_equals_xla(case, batch=4)
@@ -121,6 +123,7 @@ def test_examples_of_a_map_are_convolved_each_with_its_own_kernel():
   np.testing.assert_array_equal(mapped[1], of_one(x[1:], 2 * kernel))
 
 
+@pytest.mark.usefixtures('compiler')
 def test_larger_tiles_in_value_and_gradients():
   x, slope, kernel = arrays((3, 3), (1, 1), ((1, 1),) * 2, (16, 16), 32, 64)
 
@@ -198,6 +201,7 @@ def otherwise(cores: list[int], **environment: str) -> list[list[str]]:
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else []
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.slow
 @pytest.mark.skipif(len(CORES) < 2, reason='needs two cores')
 def test_sums_do_not_depend_on_the_number_of_threads():
@@ -206,6 +210,7 @@ def test_sums_do_not_depend_on_the_number_of_threads():
   assert on_all == otherwise(CORES[:1])
 
 
+@pytest.mark.usefixtures('compiler')
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != 'x86_64' or not CORES, reason='needs such a processor')
 @pytest.mark.parametrize('without', ['-mno-avx512f', '-mno-avx'])

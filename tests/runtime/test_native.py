@@ -33,6 +33,7 @@ def lines(monkeypatch):
   return told
 
 
+@pytest.mark.usefixtures('compiler')
 def test_compiled_once(source):
   library = native.library(source)
   assert isinstance(library, ctypes.CDLL) and library.answer() == 42
@@ -62,6 +63,7 @@ def test_a_compiler_that_is_a_wheel(monkeypatch):
   assert native._compiler()[1:] == ['-m', 'ziglang', 'c++']
 
 
+@pytest.mark.usefixtures('compiler')
 def test_what_cannot_be_loaded_is_compiled_anew(source):
   native.library(source)
   (kept,) = files.compiled_here().glob('*.so')
@@ -72,6 +74,7 @@ def test_what_cannot_be_loaded_is_compiled_anew(source):
   assert native.library(source).answer() == 42
 
 
+@pytest.mark.usefixtures('compiler')
 def test_without_a_home(source, monkeypatch):
   monkeypatch.delenv('XDG_CACHE_HOME')
   monkeypatch.setattr(os.path, 'expanduser', lambda path: path)  # as of a user without a name
@@ -84,6 +87,7 @@ def test_a_compiler_that_is_named_and_is_not_there(source, lines, monkeypatch):
   assert len(lines) == 1 and 'no-such-compiler' in lines[0]
 
 
+@pytest.mark.usefixtures('compiler')
 def test_what_cannot_be_compiled(source, lines):
   source.write_text('this is not C++\n')
   assert native.library(source) is None
@@ -91,6 +95,7 @@ def test_what_cannot_be_compiled(source, lines):
   assert not list(files.compiled_here().rglob('*.so'))
 
 
+@pytest.mark.usefixtures('compiler')
 def test_where_nothing_can_be_kept(source, tmp_path, monkeypatch):
   (tmp_path / 'file').touch()
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))  # no folder, even for root
