@@ -215,7 +215,7 @@ class Frame:
 
 @functools.cache
 def surface() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """What of the light on the head is the same in every picture.
+  """Returns the part of the light on the head that no picture changes.
 
   Returns:
     The vertices [n] inside eyes and mouth, and how much of the key lamp reaches these; of every

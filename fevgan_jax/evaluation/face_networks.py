@@ -243,8 +243,8 @@ def _openface_forward(network: cv2.dnn.Net, chips: list[np.ndarray]) -> np.ndarr
 def _in_batches(
   network: Callable[[np.ndarray], jax.Array], pictures: np.ndarray, size: int
 ) -> np.ndarray:
-  """What a network says of pictures. It is given `size` at a time, so that one shape is compiled:
-  black ones join the last."""
+  """Runs a network on `size` pictures at a time, so that one shape is compiled. Black pictures fill
+  the last batch."""
   padded = np.pad(pictures, ((0, -len(pictures) % size), (0, 0), (0, 0), (0, 0)))
   batches = padded.reshape(-1, size, *pictures.shape[1:])
   return np.concatenate([network(batch) for batch in batches])[: len(pictures)]

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-SIDE = 112
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the depthwise convolutions
 EPSILON, LAST_EPSILON = 1e-3, 2e-5  # of batch normalizations, and of the two about the dense layer
 

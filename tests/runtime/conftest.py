@@ -1,4 +1,4 @@
-"""What the tests of compiled convolutions need."""
+"""A fixture for the tests of compiled convolutions."""
 
 import pytest
 

@@ -75,7 +75,7 @@ def moments(state) -> list:
 
 
 def test_two_processes_step_like_one_and_stop_together(toy_run, toy, start, tmp_path):
-  # What one process has begun, two go on with; the second one has no workdir.
+  # Two processes continue the run of one; the second has no workdir.
   workdir, nowhere = tmp_path / 'run', tmp_path / 'nowhere'
   shutil.copytree(toy_run[0], workdir)
   words = '--config.epochs=100', '--config.checkpoint_every=1'
