@@ -48,7 +48,9 @@ def compiled(pytestconfig, shared) -> None:
   the suite. `pytest --cache-clear` starts without them."""
   kept = pytestconfig.pluginmanager.hasplugin('cacheprovider')  # not with -p no:cacheprovider
   options = {
-    'jax_compilation_cache_dir': str(pytestconfig.cache.mkdir('compiled') if kept else shared / 'compiled'),
+    'jax_compilation_cache_dir': str(
+      pytestconfig.cache.mkdir('compiled') if kept else shared / 'compiled'
+    ),
     'jax_persistent_cache_min_compile_time_secs': 0.1,  # writing one takes some milliseconds
   }
   for name, value in options.items():
