@@ -16,7 +16,10 @@ from fevgan_jax.runtime.wording import counted, people
 
 SIDE = 64  # pixels of a crop on the page
 MAX_PEOPLE = 400  # rows of the page: each has some 30 kB
-STYLE = '<style>.crops img { display: block } .crops td { text-align: left }</style>'
+STYLE = """<style>
+body { max-width: none } .crops th, .crops td { text-align: left }
+.crops img { display: block; max-width: none }
+</style>"""
 
 
 def html(name: str, splits: Splits, notes: Sequence[str]) -> str:
