@@ -157,7 +157,7 @@ def _check_format(ready: tfds.core.DatasetBuilder) -> None:
   """Refuses data that another project has written without random access, as TFDS does by default.
 
   Raises:
-    UserError: names the format, and the commands that help.
+    UserError: names the format, and what helps.
   """
   formats = ready.info.available_file_formats()
   if formats & file_adapters.FileFormat.with_random_access():
@@ -165,8 +165,7 @@ def _check_format(ready: tfds.core.DatasetBuilder) -> None:
   raise UserError(
     f'{ready.data_path}: prepared as {ready.info.file_format.value}, which has no random access, '
     f'expected {FILE_FORMAT}: name another --config.dataset.data_dir to prepare the data there as '
-    'well, or add that format where TensorFlow is installed: tfds convert_format '
-    f'--dataset_version_dir={ready.data_path} --out_file_format={FILE_FORMAT}'
+    f"well, or give file_format='{FILE_FORMAT}' to the builder of the project that prepared them"
   )
 
 

@@ -74,7 +74,9 @@ def test_data_without_random_access_are_no_damage(config, tmp_path):
     datasets.prepare(config)
   message = str(error.value)
   assert message.startswith(f'{folder}: prepared as tfrecord, which has no random access')
-  assert 'name another --config.dataset.data_dir' in message and 'tfds convert_format' in message
+  assert (
+    'name another --config.dataset.data_dir' in message and "file_format='array_record'" in message
+  )
   assert 'delete' not in message
   assert datasets.clip_shape(config) == (32, 64, 64, 3)  # their description serves
 
