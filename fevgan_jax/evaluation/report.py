@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import shlex
-from collections.abc import Sequence
 
 from absl import logging
 
@@ -12,14 +10,7 @@ from fevgan_jax.evaluation import page, runs, tables
 from fevgan_jax.inference import trained
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime.files import replacing
-
-COMMAND = 'command.txt'  # in the workdir: what started the run
-
-
-def keep_command(workdir: pathlib.Path, argv: Sequence[str]) -> None:
-  """Writes what was typed into the workdir, for the report."""
-  with replacing(workdir / COMMAND) as temporary:
-    pathlib.Path(temporary).write_text(shlex.join(['python', *argv]) + '\n')
+from fevgan_jax.training.train import COMMAND
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
@@ -60,7 +51,8 @@ def facts(run: runs.Run) -> dict[str, str]:
     'system': run.name,
     'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs{steps}',
     'measured on': f'{result["dataset"]}, {result["split"]} split: {result["clips"]} clips of '
-    f'{result["people"]} people that training has not seen',
+    f'{result["people"]} people'
+    + (', none of whom training has seen' if result['trained_on'] else ''),
     'precision': result['precision'],
     'seed': str(config.seed),
   }

@@ -19,6 +19,7 @@ C], for one to three spatial axes. Both operations take the kernel in this one l
 
 import contextlib
 import functools
+import threading
 from collections.abc import Sequence
 
 import chex
@@ -182,6 +183,13 @@ def by_products() -> contextlib.AbstractContextManager[None]:
   """What is traced in the block has matrix products on every platform: a program for runtimes that
   have no transposed convolution of three dimensions."""
   return _limits('products')
+
+
+def compile_ahead() -> None:
+  """Starts to compile the C++ in the background, where it will be used: it takes one core for some
+  seconds, which the first trace of a convolution would wait for."""
+  if jax.default_backend() == 'cpu':
+    threading.Thread(target=conv_tiles.compiled, daemon=True).start()
 
 
 def _by_platform(name: str, axes: Sequence[conv_tiles.Axis], *arrays: Array, **sizes) -> Array:
