@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from fevgan_jax.faces import builder
+from fevgan_jax.faces import builder, folders
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 
@@ -15,6 +15,7 @@ from fevgan_jax.faces.recording import Recording
 # in its repository, annotation/*.csv; it is trained on the other 42.
 PUBLIC_TEST = ('017', '034', '045', '055', '060', '064', '065', '073', '078', '083')
 
+SUBJECT = re.compile(r'\d+')
 TAKE = re.compile(r'take\d+(nsg|end)?', re.IGNORECASE)
 FRAME_NAME = re.compile(r'img_(\d+)\.jpe?g', re.IGNORECASE)
 
@@ -44,45 +45,45 @@ class Builder(builder.RecordedFaces):
   )
   HOMEPAGE = 'https://mug.ee.auth.gr/fed/'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    MUG needs a license: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences so that
-    subjects3/001/anger/take000/img_0000.jpg and so on lie in that folder, or name another one with
-    --config.dataset.manual_dir (datasets/README.md, "MUG").
+    MUG needs a license: apply at https://mug.ee.auth.gr/fed/ and unpack the image sequences there,
+    or name their folder with --config.dataset.manual_dir (datasets/README.md, "MUG").
   """
+  FULL_SET = 52, 882
 
-  def find(self, manual_dir: pathlib.Path) -> list[Recording]:
-    roots = [
-      manual_dir,
-      *sorted(manual_dir.glob('subjects3*')),
-      *sorted(manual_dir.glob('*/subjects3*')),
-    ]
-    found = (list(self._takes(root)) for root in roots)
-    return next(filter(None, found), [])
+  @property
+  def layout(self) -> str:
+    return 'NNN/EXPRESSION/takeNNN/img_NNNN.jpg'
+
+  def find(self, manual_dir: pathlib.Path) -> folders.Found:
+    return folders.search(manual_dir, subject_name, self._takes)
 
   def test_subjects(self, subjects: Sequence[str]) -> set[str]:
-    return set(self.builder_config.test_people)
+    return {subject_name(name) or name for name in self.builder_config.test_people}
 
-  def _takes(self, root: pathlib.Path) -> Iterator[Recording]:
-    """What lies at NNN/[sessionN/]EXPRESSION/takeNNN[nsg|end]; other folders are passed over."""
-    for subject in builder.folders(root):
-      if not subject.name.isdecimal():
-        continue
-      inner = builder.folders(subject)
-      sessions = [folder for folder in inner if folder.name.lower().startswith('session')]
-      for parent in (subject, *sessions):
-        prefix = '' if parent == subject else f'{parent.name}-'
-        for expression in builder.folders(parent) if sessions else inner:
-          label = expression.name.lower()
-          if label in EXPRESSIONS:
-            for take in builder.folders(expression):
-              if TAKE.fullmatch(take.name):
-                yield self._recording(subject.name, label, prefix + take.name, take)
+  def _takes(self, folder: pathlib.Path, subject: str) -> Iterator[Recording]:
+    """Yields what lies at [sessionN/]EXPRESSION/takeNNN[nsg|end] in a subject's folder."""
+    inner = folders.subfolders(folder)
+    sessions = [path for path in inner if path.name.lower().startswith('session')]
+    for parent in (folder, *sessions):
+      prefix = '' if parent == folder else f'{parent.name.lower()}-'
+      for expression in inner if parent == folder else folders.subfolders(parent):
+        label = expression.name.lower()
+        if label in EXPRESSIONS:
+          for take in folders.subfolders(expression):
+            if TAKE.fullmatch(take.name):
+              yield self._recording(subject, label, prefix + take.name.lower(), take)
 
   def _recording(self, subject: str, label: str, take: str, folder: pathlib.Path) -> Recording:
-    files = builder.frames(folder, FRAME_NAME)
+    files = folders.frames(folder, FRAME_NAME)
     shortest = self.builder_config.shortest_take
     unwanted = ''
-    if take.lower().endswith('end'):
+    if take.endswith('end'):
       unwanted = 'a take named "end", which other work leaves out too'
     elif len(files) < shortest:
       unwanted = f'a take of {len(files)} frames, expected {shortest} at least'
     return Recording(subject, label, take, files, first_half=True, unwanted=unwanted)
+
+
+def subject_name(folder: str) -> str | None:
+  """'017' for a folder '17' or '017'; None for one that is not a subject's."""
+  return f'{int(folder):03d}' if SUBJECT.fullmatch(folder) else None

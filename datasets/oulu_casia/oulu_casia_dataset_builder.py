@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from fevgan_jax.faces import builder
+from fevgan_jax.faces import builder, folders
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 
@@ -31,9 +31,8 @@ TEST_PEOPLE = (
   'P078',
 )
 
-SUBJECT = re.compile(r'P\d{3}', re.IGNORECASE)
+SUBJECT = re.compile(r'P?(\d+)', re.IGNORECASE)
 FRAME_NAME = re.compile(r'(\d+)\.jpe?g', re.IGNORECASE)
-WRAPPERS = 4  # folders that archives may put around VL/Strong
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -71,38 +70,39 @@ class Builder(builder.RecordedFaces):
   HOMEPAGE = 'https://www.oulu.fi'
   MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Oulu-CASIA needs a license: ask the Center for Machine Vision and Signal Analysis (CMVS) of the
-    University of Oulu for its release agreement, and unpack the original images so that
-    OriginalImg/VL/Strong/P001/Anger/000.jpeg and so on lie in that folder, below whatever folders
-    the archive has around them, or name another one with --config.dataset.manual_dir
-    (datasets/README.md, "Oulu-CASIA").
+    University of Oulu for its release agreement and unpack the original images there, or name their
+    folder with --config.dataset.manual_dir (datasets/README.md, "Oulu-CASIA").
   """
+  FULL_SET = 80, 480
 
-  def find(self, manual_dir: pathlib.Path) -> list[Recording]:
-    config = self.builder_config
-    for depth in range(WRAPPERS + 1):
-      places = manual_dir.glob('*/' * depth + f'{config.camera}/{config.light}')
-      for place in sorted(places):
-        if found := list(self._sequences(place)):
-          return found
-    return []
+  @property
+  def layout(self) -> str:
+    return f'{self.builder_config.camera}/{self.builder_config.light}/PNNN/EXPRESSION/NNN.jpeg'
+
+  def find(self, manual_dir: pathlib.Path) -> folders.Found:
+    return folders.search(manual_dir, subject_name, self._sequences, self._is_wanted)
 
   def test_subjects(self, subjects: Sequence[str]) -> set[str]:
-    return set(self.builder_config.test_people)
+    return {subject_name(name) or name for name in self.builder_config.test_people}
 
-  def _sequences(self, place: pathlib.Path) -> Iterator[Recording]:
-    """What lies at PNNN/EXPRESSION. The two editions of the set number their frames differently:
-    only the order counts."""
+  def _is_wanted(self, root: pathlib.Path) -> bool:
+    """Returns whether a folder of people is of this camera and light: VL/Strong, say."""
+    names = [name.lower() for name in root.absolute().parts[-2:]]
+    return names == [self.builder_config.camera.lower(), self.builder_config.light.lower()]
+
+  def _sequences(self, folder: pathlib.Path, subject: str) -> Iterator[Recording]:
+    """Yields what lies at EXPRESSION in a subject's folder. The two editions of the set number
+    frames differently: only their order counts."""
     config = self.builder_config
     take = f'{config.camera}_{config.light}'.lower()
-    for subject in builder.folders(place):
-      if SUBJECT.fullmatch(subject.name):
-        for expression in builder.folders(subject):
-          label = expression.name.lower()
-          if label in EXPRESSIONS:
-            yield Recording(
-              subject.name.upper(),
-              label,
-              take,
-              builder.frames(expression, FRAME_NAME),
-              grey=config.camera == 'NI',
-            )
+    for expression in folders.subfolders(folder):
+      label = expression.name.lower()
+      if label in EXPRESSIONS:
+        files = folders.frames(expression, FRAME_NAME)
+        yield Recording(subject, label, take, files, grey=config.camera == 'NI')
+
+
+def subject_name(folder: str) -> str | None:
+  """'P017' for a folder 'P017', 'p17' or '017'; None for one that is not a subject's."""
+  match = SUBJECT.fullmatch(folder)
+  return f'P{int(match[1]):03d}' if match else None

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
-from absl import logging
 
-from fevgan_jax.faces import builder
+from fevgan_jax.faces import builder, folders
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
 from fevgan_jax.runtime import media
@@ -42,30 +41,35 @@ class Builder(builder.RecordedFaces):
   )
   HOMEPAGE = ''
   MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    Put clips at own_clips/SUBJECT/EXPRESSION/CLIP in that folder, or at SUBJECT/EXPRESSION/CLIP in
-    one that --config.dataset.manual_dir names. EXPRESSION is one of {', '.join(EXPRESSIONS)};
+    Put clips at own_clips/SUBJECT/EXPRESSION/CLIP there, or at SUBJECT/EXPRESSION/CLIP in a folder
+    that --config.dataset.manual_dir names. EXPRESSION is one of {', '.join(EXPRESSIONS)};
     CLIP is a video file or a folder of pictures, from the neutral face to the apex
     (datasets/README.md, "Own clips").
   """
 
-  def find(self, manual_dir: pathlib.Path) -> list[Recording]:
-    own = manual_dir / self.name
-    return list(self._clips(own if own.is_dir() else manual_dir))
+  @property
+  def layout(self) -> str:
+    return 'SUBJECT/EXPRESSION/CLIP'
+
+  def find(self, manual_dir: pathlib.Path) -> folders.Found:
+    own, warnings = manual_dir / self.name, []
+    clips = list(self._clips(own if own.is_dir() else manual_dir, warnings))
+    return folders.Found(clips, warnings=warnings)
 
   def test_subjects(self, subjects: Sequence[str]) -> set[str]:
-    """Every fifth, and at least the last."""
+    """Returns every fifth, and at least the last."""
     return set(subjects[4::5] or subjects[-1:])
 
-  def _clips(self, root: pathlib.Path) -> Iterator[Recording]:
+  def _clips(self, root: pathlib.Path, warnings: list[str]) -> Iterator[Recording]:
+    """Yields recordings; adds what is passed over, and why, to `warnings`."""
     first_half = self.builder_config.first_half
-    for subject in builder.folders(root):
-      for expression in builder.folders(subject):
+    for subject in folders.subfolders(root):
+      for expression in folders.subfolders(subject):
         label = expression.name.lower()
         if label not in EXPRESSIONS:
-          logging.warning(
-            '%s: passed over, it is named after no expression: expected one of %s',
-            expression,
-            ', '.join(EXPRESSIONS),
+          warnings.append(
+            f'{expression}: passed over, it is named after no expression: expected one of '
+            f'{", ".join(EXPRESSIONS)}'
           )
           continue
         for clip in sorted(expression.iterdir()):
@@ -83,7 +87,7 @@ class Builder(builder.RecordedFaces):
           elif clip.suffix.lower() in media.VIDEOS:
             files = [clip]
           else:
-            logging.warning('%s: passed over, it is neither a video nor a folder', clip)
+            warnings.append(f'{clip}: passed over, it is neither a video nor a folder')
             continue
           yield Recording(
             subject.name, label, clip.name, tuple(map(str, files)), first_half=first_half

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import hashlib
 import importlib
+import os
 import pathlib
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import ml_collections
 import tensorflow_datasets as tfds
 from absl import logging
+from tensorflow_datasets.core import file_adapters
 
 from fevgan_jax.faces.builder import RecordedFaces
 from fevgan_jax.runtime import workers
@@ -74,19 +76,20 @@ def builder(config: ml_collections.ConfigDict, *, needed: bool = True) -> tfds.c
       f'expected one of {", ".join(known)}'
     )
   try:
-    chosen = cls(
-      config=config.dataset.config or None,
-      data_dir=config.dataset.data_dir or None,
-      file_format=FILE_FORMAT,
-    )
+    chosen = cls(config=config.dataset.config or None, data_dir=expanded(config.dataset.data_dir))
   except Exception as error:  # TFDS reads the description of what is prepared  # noqa: BLE001
-    root = pathlib.Path(config.dataset.data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    root = pathlib.Path(expanded(config.dataset.data_dir) or tfds.core.constants.DATA_DIR)
     raise _damaged(
       root / name / (config.dataset.config or known[0]) / str(cls.VERSION), error
     ) from error
   if needed and isinstance(chosen, RecordedFaces) and not chosen.data_path.exists():
-    chosen.check_manual_dir(config.dataset.manual_dir)
+    chosen.sources(expanded(config.dataset.manual_dir))
   return chosen
+
+
+def expanded(typed: str) -> str | None:
+  """A folder of the config with its ~ expanded, as TFDS does not; None for TFDS's own default."""
+  return os.path.expanduser(typed) if typed else None
 
 
 def clip_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int, int]:
@@ -110,18 +113,19 @@ def prepare(
     again: also where it is not missing: the new data take the place of the old when they are whole.
 
   Raises:
-    UserError: see `builder`; or it cannot be written; or what is there is damaged; or Apache Beam
-      is not installed.
+    UserError: see `builder`; or it cannot be written; or what is there is damaged, or in a file
+      format without random access; or Apache Beam is not installed.
   """
   ready = builder(config)
   if ready.data_path.exists() and not again:
     if not ready.info.splits:
       raise _damaged(ready.data_path, 'no dataset_info.json')
+    _check_format(ready)
     _tell(ready, config.dataset.manual_dir)
     return ready
-  folder, version = ready.data_path.parent, ready.data_path.name
-  with held(folder / f'.{version}.lock', waits=True), _set_aside(ready.data_path, again):
-    for unfinished in folder.glob(f'incomplete.*_{version}'):
+  parent, version = ready.data_path.parent, ready.data_path.name
+  with held(parent / f'.{version}.lock', waits=True), _set_aside(ready.data_path, again):
+    for unfinished in parent.glob(f'incomplete.*_{version}'):
       shutil.rmtree(unfinished, ignore_errors=True)
     ready = builder(config)  # another process may have prepared it meanwhile
     if beam:
@@ -215,6 +219,23 @@ class Clips(Sequence):
       raise _damaged(self._folder, error) from error
 
 
+def _check_format(ready: tfds.core.DatasetBuilder) -> None:
+  """Refuses data that another project has written without random access, as TFDS does by default.
+
+  Raises:
+    UserError: names the format, and the commands that help.
+  """
+  formats = ready.info.available_file_formats()
+  if formats & file_adapters.FileFormat.with_random_access():
+    return
+  raise UserError(
+    f'{ready.data_path}: prepared as {ready.info.file_format.value}, which has no random access, '
+    f'expected {FILE_FORMAT}: name another --config.dataset.data_dir to prepare the data there as '
+    'well, or add that format where TensorFlow is installed: tfds convert_format '
+    f'--dataset_version_dir={ready.data_path} --out_file_format={FILE_FORMAT}'
+  )
+
+
 def _damaged(folder: pathlib.Path, reason: object) -> UserError:
   words = f'{reason}'.strip().splitlines() or [type(reason).__name__]
   return UserError(
@@ -240,8 +261,9 @@ def _write(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
   try:
     ready.download_and_prepare(
       download_config=tfds.download.DownloadConfig(
-        manual_dir=manual_dir or None, beam_options=ready.beam_options
-      )
+        manual_dir=expanded(manual_dir), beam_options=ready.beam_options
+      ),
+      file_format=FILE_FORMAT,
     )
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own

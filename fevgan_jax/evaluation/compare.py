@@ -8,9 +8,9 @@ from typing import Any
 from absl import logging
 
 from fevgan_jax.data import datasets
-from fevgan_jax.evaluation import figures, page, tables
+from fevgan_jax.evaluation import figures, tables
 from fevgan_jax.evaluation.runs import check_comparable, distinguish, read
-from fevgan_jax.runtime import media
+from fevgan_jax.runtime import media, page
 from fevgan_jax.runtime.files import replacing
 
 

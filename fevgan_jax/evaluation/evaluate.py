@@ -32,6 +32,7 @@ from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.wording import counted
 from fevgan_jax.training import checkpoint
 
 # What tables show of it, with the format of a number.
@@ -245,7 +246,8 @@ def report(result: dict) -> str:
   """The table as text, and what is known of the evaluators."""
   width = max(map(len, ROWS.values())) + 2
   lines = [
-    f'step {result["step"]} on {result["clips"]} clips of {result["people"]} unseen people',
+    f'step {result["step"]} on {counted(result["clips"], "clip")} of '
+    f'{counted(result["people"], "unseen person", "unseen people")}',
     ' ' * width + ''.join(f'{title:>16}' for title, _ in COLUMNS.values()),
   ]
   for row in result['mean']:

@@ -6,10 +6,12 @@ import pathlib
 from absl import logging
 
 from fevgan_jax import models
-from fevgan_jax.evaluation import page, runs, tables
+from fevgan_jax.evaluation import runs, tables
 from fevgan_jax.inference import trained
 from fevgan_jax.models.parts.recipe import flatten
+from fevgan_jax.runtime import page
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.wording import counted, people
 from fevgan_jax.training.train import COMMAND
 
 
@@ -50,8 +52,8 @@ def facts(run: runs.Run) -> dict[str, str]:
   return {
     'system': run.name,
     'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs{steps}',
-    'measured on': f'{result["dataset"]}, {result["split"]} split: {result["clips"]} clips of '
-    f'{result["people"]} people'
+    'measured on': f'{result["dataset"]}, {result["split"]} split: '
+    f'{counted(result["clips"], "clip")} of {people(result["people"])}'
     + (', none of whom training has seen' if result['trained_on'] else ''),
     'precision': result['precision'],
     'seed': str(config.seed),

@@ -1,6 +1,5 @@
 """Tables 1 and 3 of the paper with our numbers, their anchors, and how sure the differences are."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,21 +9,13 @@ from fevgan_jax.evaluation.evaluate import COLUMNS, cell
 from fevgan_jax.evaluation.measurement import ROWS
 from fevgan_jax.evaluation.metrics import bootstrap
 from fevgan_jax.evaluation.runs import Run, whole_systems
+from fevgan_jax.runtime.page import Table
+from fevgan_jax.runtime.wording import counted, people
 
 # Of which the paper has tables; see `Recipe.paper`.
 DATASETS = {'mug': 'MUG', 'oulu_casia': 'Oulu-CASIA'}
 # Of these two runs' clips can be held against each other one by one.
 PAIRED = ('psnr', 'ssim', 'acd', 'acd_i', 'expression', 'motion')
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """Text in rows and columns, and what has to be known to read it."""
-
-  title: str
-  head: Sequence[str]
-  rows: Sequence[Sequence[str]]
-  note: str
 
 
 def tables(runs: list[Run]) -> list[Table]:
@@ -131,7 +122,8 @@ def difference(run: Run, first: Run, metric: str, style: str) -> str:
 def headline(runs: list[Run]) -> str:
   result = runs[0].result
   return (
-    f'{result["dataset"]}, {result["clips"]} {result["split"]} clips of {result["people"]} people'
+    f'{result["dataset"]}, {counted(result["clips"], result["split"] + " clip")} of '
+    f'{people(result["people"])}'
   )
 
 

@@ -8,7 +8,6 @@ at i + 0.5. Landmarks are the 68 points of iBUG 300-W, 0-based, point 0 at the j
 picture. A crop of side `size` is the 64-pixel frame of the template scaled by size / 64.
 """
 
-import cv2
 import numpy as np
 import scipy
 from PIL import Image
@@ -238,6 +237,8 @@ def at_template_size(images: np.ndarray) -> np.ndarray:
     raise ValueError(f'crops: {images.dtype} {images.shape}, expected uint8 [..., side, side, 3]')
   if width == SIDE:
     return images
+  import cv2  # not needed to crop, and so not to render either
+
   method = cv2.INTER_AREA if width > SIDE else cv2.INTER_LINEAR
   frames = [
     cv2.resize(image, (SIDE, SIDE), interpolation=method)

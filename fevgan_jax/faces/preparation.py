@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
 
 Outcome = pathlib.Path | str  # the file of a clip, or why there is none
+Splits = Mapping[str, Sequence[tuple[Recording, Outcome]]]
 
 
 def finish(
@@ -116,7 +117,7 @@ def _digest(which: Recording, frames: int, size: int) -> str:
   return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
-def summary(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
+def summary(splits: Splits) -> str:
   """A table: clips and refusals per split and label."""
   lines = [_row('', '', [*EXPRESSIONS, 'all'])]
   for split, outcomes in splits.items():
@@ -126,24 +127,39 @@ def summary(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
   return '\n'.join(lines)
 
 
-def report(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> str:
-  """The summary, the same per subject, and every refusal with its reason."""
-  lines = [summary(splits), '', 'clips per subject; "3-1" are three clips and one refusal', '']
+def report(splits: Splits, notes: Sequence[str] = ()) -> str:
+  """The notes, the summary, the same per subject, and every refusal with its reason."""
+  lines = [*notes, *([''] if notes else []), summary(splits), '']
+  lines += ['clips per subject; "3-1" are three clips and one refusal', '']
   lines.append(_row('', '', [*EXPRESSIONS, 'all']))
-  for split, outcomes in splits.items():
-    for subject in sorted({which.subject for which, _ in outcomes}):
-      own = [pair for pair in outcomes if pair[0].subject == subject]
-      kept, refused = _count(own, True), _count(own, False)
-      cells = [
-        f'{kept[label]}-{refused[label]}' if refused[label] else kept[label]
-        for label in (*EXPRESSIONS, 'all')
-      ]
-      lines.append(_row(subject, split, cells))
+  for split, subject, own in by_subject(splits):
+    lines.append(_row(subject, split, [cell(own, label) for label in (*EXPRESSIONS, 'all')]))
   lines += ['', 'refused', '', *refusals(splits)]
   return '\n'.join(lines) + '\n'
 
 
-def refusals(splits: Mapping[str, Sequence[tuple[Recording, Outcome]]]) -> list[str]:
+def by_subject(splits: Splits) -> Iterator[tuple[str, str, list[tuple[Recording, Outcome]]]]:
+  """Yields split, subject and the subject's recordings, by split and name."""
+  for split, outcomes in splits.items():
+    own = collections.defaultdict(list)
+    for pair in outcomes:
+      own[pair[0].subject].append(pair)
+    for subject in sorted(own):
+      yield split, subject, own[subject]
+
+
+def cell(outcomes: Sequence[tuple[Recording, Outcome]], label: str) -> str:
+  """'3', or '3-1' for three clips and one refusal of a label, or of 'all'."""
+  kept, refused = _count(outcomes, True)[label], _count(outcomes, False)[label]
+  return f'{kept}-{refused}' if refused else f'{kept}'
+
+
+def clips(outcomes: Sequence[tuple[Recording, Outcome]]) -> list[tuple[Recording, pathlib.Path]]:
+  """The recordings that became clips."""
+  return [pair for pair in outcomes if not isinstance(pair[1], str)]
+
+
+def refusals(splits: Splits) -> list[str]:
   """A line for every recording that became no clip."""
   return [
     f'{which}: {outcome}'

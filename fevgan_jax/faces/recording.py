@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fevgan_jax.faces import crop, detect, track
 from fevgan_jax.runtime import media
 from fevgan_jax.runtime.errors import UserError
 
@@ -62,7 +61,7 @@ class Refused(Exception):
   """A recording cannot become a clip, and why."""
 
 
-def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> Clip:
+def clip(recording: Recording, frames: int = 32, size: int = 64) -> Clip:
   """Crops every frame to the one template, then takes `frames` equally spaced moments.
 
   Between two recorded frames lies their weighted mean: the paper brings clips to one length by
@@ -72,6 +71,9 @@ def clip(recording: Recording, frames: int = 32, size: int = crop.SIDE) -> Clip:
   Raises:
     Refused: too few frames can be read or show a face, or the face is too small.
   """
+  # Needs OpenCV and dlib, which a project that only reads the clips need not have.
+  from fevgan_jax.faces import crop, detect, track
+
   if recording.unwanted:
     raise Refused(recording.unwanted)
   times, landmarks, errors = _follow(recording)
@@ -138,6 +140,8 @@ def _follow(
   recording: Recording,
 ) -> tuple[list[int], list[np.ndarray | None], list[UserError]]:
   """The numbers of the frames that can be read, their landmarks, and what is wrong with others."""
+  from fevgan_jax.faces import track
+
   tracker = track.Tracker()
   times, landmarks, errors = [], [], []
   try:

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 
-import cv2
 import imageio_ffmpeg
 import numpy as np
 from einops import rearrange, repeat
@@ -331,6 +330,8 @@ def fit(clip: np.ndarray, largest: int) -> np.ndarray:
   scale = largest / max(height, width)
   if scale >= 1:
     return clip
+  import cv2  # not needed to read and write, and so not to prepare a data set
+
   size = max(1, round(width * scale)), max(1, round(height * scale))
   return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in clip])
 

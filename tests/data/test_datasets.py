@@ -82,6 +82,31 @@ def test_prepared_data_are_described(config, caplog):
   )
 
 
+def test_data_without_random_access_are_no_damage(config, tmp_path):
+  """As TFDS writes them in another project, by default."""
+  shutil.copytree(config.dataset.data_dir, tmp_path / 'data')
+  config.dataset.data_dir = str(tmp_path / 'data')
+  folder = tmp_path / 'data' / 'synthetic_faces' / 'tiny' / '1.2.0'
+  for path in folder.glob('*.array_record*'):
+    path.rename(folder / path.name.replace('array_record', 'tfrecord'))
+  about = folder / 'dataset_info.json'
+  about.write_text(about.read_text().replace('array_record', 'tfrecord'))
+  with pytest.raises(UserError) as error:
+    datasets.prepare(config)
+  message = str(error.value)
+  assert message.startswith(f'{folder}: prepared as tfrecord, which has no random access')
+  assert 'name another --config.dataset.data_dir' in message and 'tfds convert_format' in message
+  assert 'delete' not in message
+  assert datasets.clip_shape(config) == (32, 64, 64, 3)  # their description serves
+
+
+def test_a_home_folder_is_expanded(config, tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  config.dataset.data_dir = '~/data'
+  ready = datasets.builder(config)
+  assert ready.data_path == tmp_path / 'data' / 'synthetic_faces' / 'tiny' / '1.2.0'
+
+
 def prepare(*words: str) -> subprocess.Popen:
   return subprocess.Popen(
     [sys.executable, ROOT / 'main.py', '--mode', 'prepare', *words],

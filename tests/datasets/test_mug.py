@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,10 @@ def test_every_take_is_kept_or_refused(prepared):
   splits = {name: scenes.table(prepared.as_data_source(name)) for name in ('train', 'test')}
   assert set(splits['train']) | set(splits['test']) == KEPT
   assert {subject for subject, _, _ in splits['test']} == {'017'}
+  page = (prepared.data_path / builder.PAGE).read_text(encoding='utf-8')
+  assert page.count('<img') == 4  # subjects and expressions with a clip
   report = (prepared.data_path / builder.REPORT).read_text()
+  assert 'mug: 9 of the 10 people of the test split are missing, 034, 045, 055' in report
   assert set(report.partition('\nrefused\n\n')[2].splitlines()) == REFUSED
   rows = {tuple(line.split()[:2]): line.split()[2:] for line in report.splitlines() if line}
   # anger, disgust, fear, happiness, sadness, surprise, all
@@ -112,6 +116,37 @@ def test_nothing_is_left_beside_the_version(prepared):
   assert [path.name for path in prepared.data_path.parent.iterdir()] == ['1.1.0']
 
 
+def test_prepared_data_know_where_they_are_from(config, prepared, tree, tmp_path, caplog):
+  caplog.set_level('INFO')
+  datasets.prepare(config)
+  assert caplog.messages[-1].endswith(
+    f'5 + 1 clips, from {tree}; --mode prepare --again makes it anew'
+  )
+  other = config.copy_and_resolve_references()
+  other.dataset.manual_dir = str(tmp_path)
+  datasets.prepare(other)
+  assert caplog.messages[-1].startswith(f'{tmp_path}: not read: the prepared data are from {tree};')
+
+
+def test_prepared_data_are_replaced_by_whole_ones(config, prepared, tree, tmp_path):
+  other = config.copy_and_resolve_references()
+  other.dataset.data_dir, other.dataset.manual_dir = (
+    str(tmp_path / 'tfds'),
+    str(tmp_path / 'manual'),
+  )
+  folder = tmp_path / 'tfds' / 'mug' / 'public'
+  shutil.copytree(prepared.data_path, folder / '1.1.0')
+  (tmp_path / 'manual').mkdir()
+  with pytest.raises(UserError, match='no mug files: saw nothing'):
+    datasets.prepare(other, again=True)
+  assert datasets.Clips(datasets.prepare(other), 'train').summary()['people'] == ['001', '002']
+  for person in ('001/happiness', '017'):
+    shutil.copytree(tree / 'subjects3' / person, tmp_path / 'manual' / person)
+  ready = datasets.prepare(other, again=True)
+  assert datasets.Clips(ready, 'train').summary()['people'] == ['001']
+  assert [path.name for path in folder.iterdir()] == ['1.1.0']
+
+
 def test_without_files_the_license_is_explained(tmp_path):
   config = mug.get_config()
   config.dataset.data_dir = str(tmp_path)
@@ -119,9 +154,53 @@ def test_without_files_the_license_is_explained(tmp_path):
   with pytest.raises(UserError) as error:
     datasets.builder(config)
   message = str(error.value)
-  assert message.startswith(f'{tmp_path}/downloads/manual: no mug files there')
-  assert 'https://mug.ee.auth.gr/fed/' in message and 'subjects3/001/anger' in message
+  assert message.startswith(
+    f'{tmp_path}/downloads/manual: no mug files: saw nothing; no NNN/EXPRESSION/takeNNN/'
+    'img_NNNN.jpg below. MUG needs a license: apply at https://mug.ee.auth.gr/fed/'
+  )
   assert '\n' not in message
+
+
+def empty_takes(root: pathlib.Path, *places: str) -> None:
+  """Takes whose pictures are empty files: enough for the search."""
+  for place in places:
+    (root / place).mkdir(parents=True)
+    for name in scenes.mug_names(40):
+      (root / place / name).write_bytes(b'')
+
+
+def test_subjects_are_compared_by_number(tmp_path):
+  places = '1/Anger/Take000', '17/ANGER/take000', '034/Session0/anger/take000NSG'
+  empty_takes(tmp_path / 'MUG', *places)
+  mug = scenes.builder('mug').Builder(data_dir=tmp_path / 'tfds')
+  sources = mug.sources(tmp_path)
+  assert [str(which) for which in sources.splits['train']] == ['001/anger/take000']
+  assert [str(which) for which in sources.splits['test']] == [
+    '017/anger/take000',
+    '034/anger/session0-take000nsg',
+  ]
+  assert sources.notes == [
+    f'{tmp_path}/MUG: taken, 3 people and 3 takes',
+    'mug: found 3 people and 3 usable takes; the full set has 52 and 882',
+  ]
+  (warning,) = sources.warnings
+  missing = '045, 055, 060, 064, 065, 073, 078, 083'
+  assert warning.startswith(f'mug: 8 of the 10 people of the test split are missing, {missing}: ')
+  # One person in both splits, as it were.
+  empty_takes(tmp_path / 'MUG', '017/fear/take000')
+  with pytest.raises(UserError, match='MUG: 017 and 17 are folders of one person, 017: expected'):
+    mug.sources(tmp_path)
+
+
+def test_people_of_one_split_alone_are_told(tmp_path):
+  mug = scenes.builder('mug').Builder(data_dir=tmp_path / 'tfds')
+  empty_takes(tmp_path, '017/anger/take000')
+  with pytest.raises(UserError, match='nothing for the train split: 1 person found, 017, for the'):
+    mug.sources(tmp_path)
+  empty_takes(tmp_path, '001/anger/take000end')
+  reason = '001/anger/take000end: a take named "end"'
+  with pytest.raises(UserError, match=f'every take of its people is left out, such as {reason}'):
+    mug.sources(tmp_path)
 
 
 def test_the_public_split_is_42_and_10_people():
@@ -139,7 +218,9 @@ def test_a_split_without_clips_is_told(tree, tmp_path):
     (tmp_path / 'manual').mkdir(exist_ok=True)
     os.symlink(tree / 'subjects3' / subject, tmp_path / 'manual' / subject)
   one = scenes.builder('mug').Builder(data_dir=tmp_path / 'tfds')
-  with pytest.raises(UserError, match='nothing for the test split among the recordings of 2'):
+  with pytest.raises(
+    UserError, match='none of its people, 017, .*083, is among the 2 people found'
+  ):
     one.download_and_prepare(
       file_format='array_record',
       download_config=tfds.download.DownloadConfig(manual_dir=tmp_path / 'manual'),

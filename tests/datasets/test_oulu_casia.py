@@ -83,7 +83,7 @@ def test_wrappers_do_not_matter(tree, tmp_path, wrapper):
   (tmp_path / wrapper).mkdir(parents=True, exist_ok=True)
   (tmp_path / wrapper / 'VL').symlink_to(tree / WRAPPERS[2] / 'VL')
   oulu = scenes.builder('oulu_casia').Builder(data_dir=tmp_path / 'tfds')
-  found = oulu.find(tmp_path)
+  found = oulu.find(tmp_path).recordings
   assert len(found) == 7 and len(found[0].files) == 9
   assert {which.subject for which in found} == {'P001', 'P002', 'P003'}
 
@@ -104,5 +104,37 @@ def test_the_split_is_the_stated_one():
 def test_without_files_the_license_is_explained(tmp_path):
   config = oulu_casia.get_config()
   config.dataset.manual_dir, config.dataset.data_dir = str(tmp_path / 'none'), str(tmp_path)
-  with pytest.raises(UserError, match='none: no oulu_casia files there. Oulu-CASIA needs a lic'):
+  with pytest.raises(
+    UserError, match='none: no oulu_casia files: no such folder. Oulu-CASIA needs'
+  ):
     datasets.builder(config)
+
+
+@pytest.mark.parametrize('place', ['.', 'vl/strong', 'x/VL/STRONG', 'vl'])
+def test_the_folder_of_the_camera_or_light_can_be_named(tmp_path, place):
+  """In any case, and with subjects that have lost their zeros."""
+  strong = tmp_path / 'vl/strong' if place in ('.', 'vl') else tmp_path / place
+  for subject in ('p1', 'P003'):
+    scenes.write(strong / subject / 'anger', scenes.oulu_names(1), [b''])
+  oulu = scenes.builder('oulu_casia').Builder(data_dir=tmp_path / 'tfds')
+  splits = oulu.sources(tmp_path / place).splits
+  assert [str(which) for which in splits['train']] == ['P001/anger/vl_strong']
+  assert [str(which) for which in splits['test']] == ['P003/anger/vl_strong']
+
+
+def test_another_light_is_no_substitute(tree, tmp_path):
+  dark = scenes.builder('oulu_casia').Builder(config='vl_dark', data_dir=tmp_path)
+  with pytest.raises(UserError) as error:
+    dark.sources(tree)
+  original = WRAPPERS[2]
+  assert str(error.value).startswith(
+    f'{tree}: no oulu_casia files: saw recordings in PreProcess Img/VL_Acropped/Strong, '
+    f'{original}/NI/Dark, {original}/VL/Strong; no VL/Dark/PNNN/EXPRESSION/NNN.jpeg below'
+  )
+
+
+def test_missing_test_people_are_named(tree, tmp_path):
+  oulu = scenes.builder('oulu_casia').Builder(data_dir=tmp_path)
+  sources = oulu.sources(tree)
+  assert sources.notes[-1].endswith('3 people and 7 usable takes; the full set has 80 and 480')
+  assert '15 of the 16 people of the test split are missing, P028, P031' in sources.warnings[0]

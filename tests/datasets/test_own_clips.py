@@ -38,13 +38,18 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope='module')
-def config(tree, tmp_path_factory):
-  return scenes.config_of(own_clips, tree, tmp_path_factory.mktemp('tfds'))
+def config(tree):
+  """All folders below the home folder, as ~ says it, which neither the shell nor TFDS expands."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('HOME', str(tree.parent))
+    yield scenes.config_of(own_clips, f'~/{tree.name}', '~/tfds')
 
 
-def test_clips_of_any_form_are_kept_or_refused(config, caplog):
-  with caplog.at_level(logging.WARNING):
+def test_clips_of_any_form_are_kept_or_refused(tree, config, caplog):
+  with caplog.at_level(logging.INFO):
     prepared = datasets.prepare(config)
+  assert prepared.data_path == tree.parent / 'tfds/own_clips/to_apex/1.1.0'
+  assert f'report: {prepared.data_path}/report.txt and report.html' in caplog.text
   assert 'hapiness: passed over, it is named after no expression: expected one of' in caplog.text
   assert 'notes.txt: passed over, it is neither a video nor a folder' in caplog.text
   train_split, test_split = (
@@ -66,7 +71,7 @@ def test_clips_of_any_form_are_kept_or_refused(config, caplog):
 
 
 def test_two_labels_are_enough_to_evaluate(config):
-  source = datasets.prepare(config).as_data_source('test')
+  source = datasets.Clips(datasets.prepare(config), 'test')
   facts = measurement.describe(source)
   assert set(facts.people) == {'Zoë Müller'} and len(set(facts.labels)) == 2
   found = measurement.partners(facts.people, facts.labels)
@@ -76,7 +81,7 @@ def test_two_labels_are_enough_to_evaluate(config):
 
 def test_there_and_back_uses_the_first_half(tree, tmp_path):
   own = scenes.builder('own_clips').Builder(data_dir=tmp_path, config='there_and_back')
-  assert all(which.first_half for which in own.find(tree))
+  assert all(which.first_half for which in own.find(tree).recordings)
 
 
 def test_any_folder_can_be_named(tree, tmp_path):
@@ -89,7 +94,7 @@ def test_two_clips_of_one_name_are_told(tree, tmp_path):
     scenes.write(tmp_path / 'a' / label / 'take', ['0.jpg'], [b''])
   own = scenes.builder('own_clips').Builder(data_dir=tmp_path / 'tfds')
   with pytest.raises(UserError, match='2 recordings are named a/fear/take: rename folders'):
-    own.check_manual_dir(tmp_path)
+    own.sources(tmp_path)
 
 
 def test_every_fifth_person_is_tested(tmp_path):
@@ -101,6 +106,17 @@ def test_every_fifth_person_is_tested(tmp_path):
 def test_without_clips_the_layout_is_explained(tmp_path):
   config = own_clips.get_config()
   config.dataset.manual_dir, config.dataset.data_dir = str(tmp_path), str(tmp_path)
-  with pytest.raises(UserError, match='SUBJECT/EXPRESSION/CLIP') as error:
+  (tmp_path / 'Anna' / 'joy').mkdir(parents=True)
+  seen = (
+    r'saw nothing in Anna/joy; no SUBJECT/EXPRESSION/CLIP below \(.*joy: passed over, it is named '
+  )
+  with pytest.raises(UserError, match=f'{tmp_path}: no own_clips files: {seen}') as error:
     datasets.builder(config)
   assert '\n' not in str(error.value)
+
+
+def test_one_person_is_not_enough(tmp_path):
+  scenes.write(tmp_path / 'Anna/anger/take', ['0.jpg'], [b''])
+  own = scenes.builder('own_clips').Builder(data_dir=tmp_path / 'tfds')
+  with pytest.raises(UserError, match='nothing for the train split: 1 person found, Anna, for'):
+    own.sources(tmp_path)

@@ -99,4 +99,5 @@ def test_cells_and_report(result):
   assert evaluate.cell({'value': 0.5, 'interval': None}, '.1%') == '50.0%'
   assert evaluate.cell(None, '.1%') == '-'
   text = evaluate.report(result)
+  assert text.startswith('step 6 on 6 clips of 1 unseen person\n')
   assert 'input frame, repeated' in text and 'sface' in text

@@ -1,10 +1,9 @@
 """One HTML file with the tables and the playing clips in it: it can be sent and opened anywhere."""
 
 import base64
+import dataclasses
 import html as escaping
-from collections.abc import Iterable, Mapping
-
-from fevgan_jax.evaluation.tables import Table
+from collections.abc import Iterable, Mapping, Sequence
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
@@ -21,6 +20,16 @@ pre { background: #f4f4f4; padding: .75rem; overflow-x: auto }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem }
 dt { font-weight: 600 } dd { margin: 0 }
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Text in rows and columns, and what has to be known to read it."""
+
+  title: str
+  head: Sequence[str]
+  rows: Sequence[Sequence[str]]
+  note: str
 
 
 def html(title: str, parts: Iterable[str]) -> str:
@@ -46,17 +55,25 @@ def table(made: Table) -> str:
 
 def picture(caption: str, data: bytes, kind: str) -> str:
   """A picture or playing clips in the page's own text; `kind` is 'webp', 'gif' or 'png'."""
+  return f'<figure><figcaption>{text(caption)}</figcaption>{image(caption, data, kind)}</figure>'
+
+
+def image(name: str, data: bytes, kind: str) -> str:
+  """A picture alone; `kind` may be 'jpeg' as well."""
   source = f'data:image/{kind};base64,{base64.b64encode(data).decode()}'
-  return (
-    f'<figure><figcaption>{text(caption)}</figcaption>'
-    f'<img alt="{text(caption)}" src="{source}"></figure>'
-  )
+  return f'<img alt="{text(name)}" src="{source}">'
 
 
 def terms(title: str, explained: Mapping[str, str]) -> str:
   """A list of words and what they mean."""
   rows = ''.join(f'<dt>{text(word)}</dt><dd>{text(what)}</dd>' for word, what in explained.items())
   return f'<h2>{text(title)}</h2><dl>{rows}</dl>'
+
+
+def lines(title: str, listed: Iterable[str]) -> str:
+  """Sentences, one below the other."""
+  rows = ''.join(f'<li>{text(line)}</li>\n' for line in listed)
+  return f'<h2>{text(title)}</h2><ul>{rows}</ul>'
 
 
 def commands(title: str, lines: Iterable[str]) -> str:
