@@ -69,9 +69,9 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
   elif network == 'vgg_face':
     if not weights:
       raise UserError(
-        "config.identity.weights: no file given of the face network 'vgg_face', whose license "
-        'forbids to ship it: give --config.identity.weights=FILE (datasets/README.md, "VGG-Face"), '
-        "or --config.identity.network=dlib for dlib's, which is installed"
+        "config.identity.weights: no file given of the face network 'vgg_face', which we may not "
+        'ship: give --config.identity.weights=FILE (datasets/README.md, "VGG-Face"), or '
+        "--config.identity.network=dlib for dlib's, which is installed"
       )
     encoder = IdentityEncoder(network, vgg_face.CHANNELS, _vgg_face)
     params = vgg_face_files.read(_existing(network, weights))
