@@ -4,7 +4,7 @@
     python main.py --mode compare --workdirs DIR,DIR,... [--output DIR]
     python main.py --mode generate --image PHOTO [--expression all] [--intensity 0.5,1]
     python main.py --mode demo
-    python main.py --mode prepare [--beam RUNNER]
+    python main.py --mode prepare [--again] [--beam RUNNER]
 
 Modes: train (the default), prepare, evaluate, compare, study, tally, generate, demo, export,
 benchmark: see configs/README.md.
@@ -49,7 +49,6 @@ def run(argv: list[str]) -> None:
     if mode == 'train' and parallel.is_main():
       alone.enter_context(files.held(arguments['workdir'] / '.lock'))
       files.discard_partial(arguments['workdir'])
-      report.keep_command(arguments['workdir'], argv)
     modes()[mode](**arguments)
     if mode in ('train', 'evaluate') and parallel.is_main():
       if mode == 'train':
@@ -64,8 +63,9 @@ def work(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':  # the renderer's processes read this file again, and need no imports
-  from fevgan_jax.runtime import supervisor
+  from fevgan_jax.runtime import memory, supervisor
 
+  memory.use_huge_pages()
   if supervisor.needed(sys.argv):
     sys.exit(supervisor.supervise(lambda: work(sys.argv)))
   sys.exit(work(sys.argv))

@@ -3,6 +3,7 @@
 import difflib
 import pathlib
 import re
+import shlex
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -10,12 +11,13 @@ from ml_collections import config_flags
 
 from fevgan_jax.faces import labels
 from fevgan_jax.models.parts.recipe import flatten
+from fevgan_jax.runtime import files
 from fevgan_jax.runtime.errors import UserError
 
 # What the function of each mode is given. Other flags are refused.
 MODES = {
-  'train': ('config', 'workdir', 'processes'),
-  'prepare': ('config', 'beam'),
+  'train': ('config', 'workdir', 'processes', 'command'),
+  'prepare': ('config', 'beam', 'again'),
   'evaluate': ('workdir', 'overrides'),
   'compare': ('workdirs', 'output', 'overrides'),
   'generate': (
@@ -65,7 +67,7 @@ def parse(argv: list[str]) -> Command:
     UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, a
       flag that the mode does not use, or a folder that cannot be written.
   """
-  named, words = _split_config(argv[1:])
+  typed_words, (named, words) = argv, _split_config(argv[1:])
   chosen = str(DEFAULT) if named is None else named
   file, _, argument = chosen.partition(':')
   if not pathlib.Path(file).is_file():
@@ -87,6 +89,7 @@ def parse(argv: list[str]) -> Command:
   if values.expression != 'all':
     labels.parts(values.expression)
 
+  _make_absolute(values.config)
   mode, system = values.mode, argument.partition(',')[0]
   flat = flatten(values.config)
   overrides = {key: flat[key] for key in typed}
@@ -97,6 +100,7 @@ def parse(argv: list[str]) -> Command:
     }
   workdir = _folder(values.workdir or _default_workdir(chosen))
   given = {
+    'command': shlex.join(['python', *typed_words]),
     'config': values.config,
     'overrides': overrides,
     'workdir': workdir if values.workdir or mode not in WITH_WEIGHTS else None,
@@ -116,6 +120,7 @@ def parse(argv: list[str]) -> Command:
     'sway': values.sway,
     'port': values.port,
     'beam': values.beam,
+    'again': values.again,
     'format': values.format,
   }
   given |= {'system': system} if system else {}
@@ -173,6 +178,7 @@ def _define(argv: list[str]) -> flags.FlagValues:
   flags.DEFINE_boolean('sway', False, 'the head drifts as well', flag_values=values)
   flags.DEFINE_integer('largest', None, 'pixels of a side', 16, 8192, flag_values=values)
   flags.DEFINE_enum('format', 'safetensors', FORMATS, 'of what is exported', flag_values=values)
+  flags.DEFINE_boolean('again', False, 'also where data are prepared', flag_values=values)
   flags.DEFINE_string('beam', '', 'a runner of Apache Beam, and its options', flag_values=values)
   flags.DEFINE_integer('port', 7860, 'of the page', 1024, 65535, flag_values=values)
   flags.DEFINE_string('output', '', 'folder for what is made', flag_values=values)
@@ -245,6 +251,16 @@ def _check_counts(config) -> None:
       raise UserError(f'config.{key}: {value}, expected at least 1')
 
 
+def _make_absolute(config) -> None:
+  """Places on this machine, so that a run can be used from any folder."""
+  from fevgan_jax.training import checkpoint  # takes a second, and what is wrong is told before
+
+  for key in checkpoint.PLACES:
+    section, _, name = key.partition('.')
+    if place := config.get(section, {}).get(name):
+      config[section][name] = str(pathlib.Path(place).expanduser().absolute())
+
+
 def _check_uses(values: flags.FlagValues, named: str | None) -> None:
   """Every flag that was typed is used, and none that the mode needs is missing."""
   mode = values.mode
@@ -301,10 +317,10 @@ def _default_workdir(chosen: str) -> str:
 
 def _check_writable(folder: pathlib.Path) -> None:
   try:
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / '.writable'
-    probe.write_bytes(b'.')
-    probe.unlink()
+    with files.folder_made(folder):
+      probe = folder / '.writable'
+      probe.write_bytes(b'.')
+      probe.unlink()
   except OSError as error:
     raise UserError(
       f'{folder}: cannot be written ({error.strerror}): name another folder'

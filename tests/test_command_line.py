@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import main
-from fevgan_jax import command_line
+from fevgan_jax import command_line, models
 from fevgan_jax.inference import generate
 from fevgan_jax.runtime import files
 from fevgan_jax.runtime.errors import UserError
@@ -37,7 +37,7 @@ def config_of(*words: str):
 def test_defaults():
   command = parse()
   assert (command.mode, command.processes) == ('train', {})
-  assert set(command.arguments) == {'config', 'workdir'}
+  assert set(command.arguments) == {'config', 'workdir', 'command'}
   assert command.arguments['workdir'] == pathlib.Path('runs/synthetic_faces')
   config = command.arguments['config']
   assert config.system == 'fevgan_plus'
@@ -242,6 +242,30 @@ def test_mistakes_in_what_is_named_are_found_before_anything_is_rendered(tmp_pat
       main.run(['main.py', *words])
     assert '\n' not in str(error.value)
   assert not (tmp_path / 'tfds').exists()
+  assert not (tmp_path / 'runs').exists()  # a start that is refused leaves nothing
+
+
+def test_without_a_weight_file_two_ways_on_are_named(tmp_path):
+  with pytest.raises(UserError) as told:
+    main.run(['main.py', '--config', str(ROOT / 'configs' / 'mug.py')])
+  assert 'apply at https://mug.ee.auth.gr/fed/' in str(told.value)  # the data come first
+  with pytest.raises(UserError) as told:
+    models.load_identity(config_of('--config', 'configs/mug.py'))
+  for way in ('--config.identity.weights=FILE', '--config.identity.network=dlib'):
+    assert way in str(told.value)
+
+
+def test_places_are_kept_for_any_folder(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  config = config_of(
+    '--config',
+    'configs/mug.py',
+    '--config.identity.weights=vgg.mat',
+    '--config.dataset.data_dir=~/d',
+  )
+  assert config.identity.weights == str(tmp_path / 'vgg.mat')
+  assert config.dataset.data_dir == str(tmp_path / 'home' / 'd')
+  assert config.dataset.manual_dir == ''
 
 
 def test_a_workdir_is_for_one_process_at_a_time(tmp_path):

@@ -1,16 +1,20 @@
 """The data sets of datasets/: their builders, and their preparation."""
 
+import contextlib
+import datetime
+import hashlib
 import importlib
 import os
 import pathlib
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml_collections
 import tensorflow_datasets as tfds
+from absl import logging
 from tensorflow_datasets.core import file_adapters
 
 from fevgan_jax.faces.builder import RecordedFaces
@@ -97,26 +101,30 @@ def clip_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int, int]:
   return builder(config, needed=False).info.features['video'].shape
 
 
-def prepare(config: ml_collections.ConfigDict, beam: str = '') -> tfds.core.DatasetBuilder:
+def prepare(
+  config: ml_collections.ConfigDict, beam: str = '', again: bool = False
+) -> tfds.core.DatasetBuilder:
   """Writes the data set where it is missing, and returns its builder. One process at a time
   prepares: what a killed one has left unfinished is removed.
 
   Args:
     config: of the run.
     beam: what Apache Beam is to do the work by, a runner and its options; else this machine does.
+    again: also where it is not missing: the new data take the place of the old when they are whole.
 
   Raises:
     UserError: see `builder`; or it cannot be written; or what is there is damaged, or in a file
       format without random access; or Apache Beam is not installed.
   """
   ready = builder(config)
-  if ready.data_path.exists():
+  if ready.data_path.exists() and not again:
     if not ready.info.splits:
       raise _damaged(ready.data_path, 'no dataset_info.json')
     _check_format(ready)
+    _tell(ready, config.dataset.manual_dir)
     return ready
   parent, version = ready.data_path.parent, ready.data_path.name
-  with held(parent / f'.{version}.lock', waits=True):
+  with held(parent / f'.{version}.lock', waits=True), _set_aside(ready.data_path, again):
     for unfinished in parent.glob(f'incomplete.*_{version}'):
       shutil.rmtree(unfinished, ignore_errors=True)
     ready = builder(config)  # another process may have prepared it meanwhile
@@ -127,6 +135,43 @@ def prepare(config: ml_collections.ConfigDict, beam: str = '') -> tfds.core.Data
   return ready
 
 
+@contextlib.contextmanager
+def _set_aside(folder: pathlib.Path, wanted: bool) -> Iterator[None]:
+  """Moves prepared data away while others are made, and back if the block fails."""
+  aside = folder.with_name(f'replaced.{folder.name}')
+  if wanted and folder.exists():
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+  try:
+    yield
+  finally:
+    if folder.exists():
+      shutil.rmtree(aside, ignore_errors=True)
+    elif aside.exists():
+      aside.rename(folder)
+
+
+def _tell(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
+  """Logs what the prepared data are, and warns where the user has named other files."""
+  source = (ready.info.metadata or {}).get('manual_dir')  # of files that cannot be downloaded
+  written = pathlib.Path(ready.data_path, 'dataset_info.json').stat().st_mtime
+  day = datetime.date.fromtimestamp(written)
+  clips = ' + '.join(str(ready.info.splits[name].num_examples) for name in ('train', 'test'))
+  which = f'{ready.info.full_name}: prepared {day}, {clips} clips'
+  which += f', from {source}' if source else ''
+  logging.info('%s; --mode prepare --again makes it anew', which)
+  if (
+    source
+    and manual_dir
+    and pathlib.Path(manual_dir).expanduser().absolute() != pathlib.Path(source)
+  ):
+    logging.warning(
+      '%s: not read: the prepared data are from %s; --mode prepare --again reads it',
+      manual_dir,
+      source,
+    )
+
+
 class Clips(Sequence):
   """A split of prepared clips: their features by name, and one error for all that files can be.
 
@@ -135,8 +180,29 @@ class Clips(Sequence):
   """
 
   def __init__(self, ready: tfds.core.DatasetBuilder, split: str):
-    self._folder = ready.data_path
+    self._dataset, self._folder = ready.name, ready.data_path
     self._source = self._reading(lambda: ready.as_data_source(split))
+
+    others = ready.info.features.keys() - {'subject', 'take', 'label'}
+    skipped = {name: tfds.decode.SkipDecoding() for name in others}
+    self._read_names = lambda: ready.as_data_source(split, decoders=skipped)
+
+  def names(self) -> list[tuple[str, str, int]]:
+    """Subject, take and label of every clip, in order, without their videos."""
+    source = self._reading(self._read_names)
+    rows = [self._reading(lambda i=i: source[i]) for i in range(len(self))]
+    return [(row['subject'].decode(), row['take'].decode(), int(row['label'])) for row in rows]
+
+  def summary(self) -> dict[str, Any]:
+    """Identifies the split: JSON with the 'dataset', its 'people', sorted, and a 'digest' of the
+    names of its clips, whatever their order."""
+    names = self.names()
+    text = '\n'.join(sorted('/'.join(map(str, name)) for name in names))
+    return {
+      'dataset': self._dataset,
+      'people': sorted({subject for subject, _, _ in names}),
+      'digest': hashlib.sha256(text.encode()).hexdigest()[:12],
+    }
 
   def __len__(self) -> int:
     return len(self._source)

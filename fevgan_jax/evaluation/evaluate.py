@@ -74,7 +74,7 @@ def defaults() -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(
     {
       # which face network measures ACD and ACD-I: 'sface', 'dlib', 'openface' (the paper's, section
-      # 4.3) or 'auto': never the one that training used
+      # 4.3) or 'auto', SFace; never the one that training used
       'face_network': 'auto',
       'weights': '',  # the weight file of 'openface', nn4.small2.v1.t7
       'batch_size': 8,  # clips at once
@@ -113,6 +113,9 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
     )
   builder = datasets.prepare(config)
   source = datasets.Clips(builder, 'test')
+  tested, trained_on = source.summary(), checkpoint.saved_clips(workdir)
+  if trained_on:
+    check_unseen(workdir, tested, trained_on)
   evaluated_by = evaluators.of_dataset(builder, network, batch_size)
   measured = measure(generator.generate, source, evaluated_by, batch_size)
   facts, traits = measured.facts, measured.traits
@@ -137,7 +140,9 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
     'dataset': builder.info.full_name,
     'split': 'test',
     'clips': len(every),
-    'people': len(set(facts.people)),
+    'people': len(tested['people']),
+    'clips_digest': tested['digest'],
+    'trained_on': trained_on and trained_on['digest'],  # None where that is not known
     'batch_size': batch_size,
     'face_network': network.name,
     'face_network_auc': content_distance.same_person_auc(
@@ -168,6 +173,25 @@ def evaluate(workdir: pathlib.Path, overrides: Mapping[str, Any] | None = None) 
   write_samples(generator, source, facts, batch_size, workdir / 'samples')
   logging.info('%s', report(result))
   return result
+
+
+def check_unseen(workdir: pathlib.Path, tested: dict, trained_on: dict) -> None:
+  """Refuses to test a run on people whom it was trained on.
+
+  Args:
+    workdir: of the run.
+    tested: the `Clips.summary` of the test split.
+    trained_on: that of the clips that the run was trained on.
+
+  Raises:
+    UserError: names the people.
+  """
+  seen = sorted({*tested['people']} & {*trained_on['people']})
+  if seen and tested['dataset'] == trained_on['dataset']:
+    raise UserError(
+      f'{workdir}: was trained on {", ".join(seen)}, who are in the test split of the prepared '
+      'data: train again in another --workdir, or prepare the data of the run again'
+    )
 
 
 def summary(measured: Measured, chosen: np.ndarray, batch_size: int) -> dict:

@@ -16,7 +16,7 @@ warp. Nothing here is differentiated: OpenCV runs OpenFace's network.
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import jax
@@ -37,6 +37,18 @@ SFACE_FILE = 'models/face_recognition_sface_2021dec_int8bq.onnx'
 SFACE_SHA256 = 'fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee'
 
 SFACE_BATCH, DLIB_BATCH = 8, 16  # pictures at once
+SFACE_CHIP = 112
+# Eyes, tip of the nose and corners of the mouth, each from left to right, where ArcFace
+# has them in 112 pixels (Deng et al. 2019; OpenCV, objdetect/src/face_recognize.cpp).
+ARCFACE_POINTS = np.array(
+  [
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+  ]
+)
 
 OPENFACE_CHIP = 96
 OPENFACE_MD5 = 'c95bfd8cc1adf05210e979ff623013b6'  # models/get-models.sh has no better digest
@@ -81,14 +93,15 @@ def choose(requested: str, training: str) -> str:
   """The network that measures: never the one that training used.
 
   Args:
-    requested: one of NETWORKS, or 'auto': 'sface', but 'dlib' beside a training with 'vgg_face'.
+    requested: one of NETWORKS, or 'auto': the first of them, so that all runs on a data set are
+      measured alike, whatever they trained with.
     training: the identity encoder that training used; '' for none.
 
   Raises:
     UserError: an unknown network, or the one that training used.
   """
   if requested == 'auto':
-    return 'dlib' if training in ('vgg_face', 'sface') else 'sface'
+    return shared(NETWORKS[0], [training])
   if requested not in NETWORKS:
     raise UserError(
       f"config.evaluation.face_network: no face network '{requested}': expected "
@@ -101,6 +114,17 @@ def choose(requested: str, training: str) -> str:
       f'the training and would flatter it: expected auto, {others}'
     )
   return requested
+
+
+def shared(preferred: str, training: Sequence[str]) -> str:
+  """The face network that may measure several runs: the preferred one, or else the first that none
+  of them trained with.
+
+  Args:
+    preferred: one of NETWORKS.
+    training: the identity encoder of each run; '' for none.
+  """
+  return next(name for name in (preferred, *NETWORKS) if name not in training)
 
 
 def load(name: str, weights: str = '') -> FaceNetwork:
@@ -136,17 +160,13 @@ def sface_file() -> pathlib.Path:
   )
 
 
-def sface_face() -> np.ndarray:
-  """The template's face as OpenCV's detector would report it: float32 [1, 15].
-
-  A box (left, top, width, height), of which nothing depends here; (x, y) of both eyes, the tip of
-  the nose and both corners of the mouth, each from left to right; a score. OpenCV counts the
-  centers of pixels from 0, we from 0.5.
-  """
+def sface_warp() -> np.ndarray:
+  """Affine map from a 64-pixel crop to ArcFace's 112 pixels: [2, 3], in OpenCV's coordinates, which
+  count the centers of pixels from 0, and not from 0.5."""
   points = crop.TEMPLATE
   eyes = points[36:42].mean(0), points[42:48].mean(0)
   five = np.array([*eyes, points[30], points[48], points[54]]) - 0.5
-  return np.array([[0, 0, crop.SIDE, crop.SIDE, *five.ravel(), 1]], np.float32)
+  return crop.fit(five, ARCFACE_POINTS)
 
 
 def openface_warp() -> np.ndarray:
@@ -159,8 +179,7 @@ def openface_warp() -> np.ndarray:
 
 def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
   """SFace (Zhong et al. 2021), Apache-2.0, as OpenCV's model zoo publishes it, in 8 bits."""
-  aligner, face = cv2.FaceRecognizerSF.create(str(path), ''), sface_face()
-  params = jax.tree.map(jnp.asarray, sface.read(path))
+  params, warp = jax.tree.map(jnp.asarray, sface.read(path)), sface_warp()
 
   @jax.jit
   def features(params, chips):
@@ -169,7 +188,7 @@ def _sface(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
       return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
   def embed(images: np.ndarray) -> np.ndarray:
-    chips = [aligner.alignCrop(np.ascontiguousarray(frame), face) for frame in _frames(images)]
+    chips = [cv2.warpAffine(frame, warp, (SFACE_CHIP, SFACE_CHIP)) for frame in _frames(images)]
     return _in_batches(lambda batch: features(params, batch), np.stack(chips), SFACE_BATCH)
 
   return embed

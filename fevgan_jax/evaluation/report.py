@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import shlex
-from collections.abc import Sequence
 
 from absl import logging
 
@@ -14,14 +12,7 @@ from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.runtime import page
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.wording import counted, people
-
-COMMAND = 'command.txt'  # in the workdir: what started the run
-
-
-def keep_command(workdir: pathlib.Path, argv: Sequence[str]) -> None:
-  """Writes what was typed into the workdir, for the report."""
-  with replacing(workdir / COMMAND) as temporary:
-    pathlib.Path(temporary).write_text(shlex.join(['python', *argv]) + '\n')
+from fevgan_jax.training.train import COMMAND
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
@@ -62,7 +53,8 @@ def facts(run: runs.Run) -> dict[str, str]:
     'system': run.name,
     'trained on': f'{config.dataset.name}/{config.dataset.config}, {config.epochs:g} epochs{steps}',
     'measured on': f'{result["dataset"]}, {result["split"]} split: '
-    f'{counted(result["clips"], "clip")} of {people(result["people"])} that training has not seen',
+    f'{counted(result["clips"], "clip")} of {people(result["people"])}'
+    + (', none of whom training has seen' if result['trained_on'] else ''),
     'precision': result['precision'],
     'seed': str(config.seed),
   }

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from fevgan_jax import models
+from fevgan_jax.evaluation import face_networks
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.trained import TrainedGenerator
 from fevgan_jax.runtime.errors import UserError
@@ -119,18 +120,53 @@ def check_comparable(runs: list[Run]) -> None:
   """Refuses runs that cannot stand in one table.
 
   Raises:
-    UserError: two runs were measured on other clips or by other evaluators.
+    UserError: two runs were measured on other clips or by other evaluators; names the commands that
+      measure them alike.
   """
   first = runs[0]
   for run in runs[1:]:
     for key in ('dataset', 'split', 'precision', 'face_network', 'protocol'):
       if run.result[key] != first.result[key]:
+        commands = '; '.join(commands_to_measure_alike(runs))
         raise UserError(
-          f'{run.workdir} and {first.workdir}: measured with another {key}: measure both again '
-          'with --mode evaluate and the same --config.dataset, .evaluation and .precision'
+          f'{run.workdir} and {first.workdir}: measured with another {key}: run {commands}'
         )
     if run.clips != first.clips:
       raise UserError(f'{run.workdir} and {first.workdir}: measured on other clips')
+
+
+def commands_to_measure_alike(runs: list[Run]) -> list[str]:
+  """Commands that measure runs as the first one was, but for a face network that any of them
+  trained with; none for runs that were measured so already."""
+  first = runs[0].result
+  network = face_networks.shared(
+    first['face_network'], [models.identity_network(run.config) for run in runs]
+  )
+  name, config = first['dataset'].split('/')[:2]
+  target = {
+    'dataset.name': name,
+    'dataset.config': config,
+    'precision': first['precision'],
+    'evaluation.batch_size': first['batch_size'],
+    'evaluation.face_network': network,
+  }
+  expected = {**first['protocol'], 'acd': ''}  # names the network
+  commands = []
+  for run in runs:
+    name, config = run.result['dataset'].split('/')[:2]
+    measured = {
+      'dataset.name': name,
+      'dataset.config': config,
+      'precision': run.result['precision'],
+      'evaluation.batch_size': run.result['batch_size'],
+      'evaluation.face_network': run.result['face_network'],
+    }
+    changes = [f'--config.{key}={value}' for key, value in target.items() if measured[key] != value]
+    same_rules = {**run.result['protocol'], 'acd': ''} == expected
+    if changes or not same_rules or run.result['dataset'] != first['dataset']:
+      command = f'python main.py --mode evaluate --workdir {run.workdir}'
+      commands.append(' '.join([command, *changes]))
+  return commands
 
 
 def distinguish(runs: list[Run]) -> list[Run]:

@@ -167,10 +167,12 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       ),
       supervised_keys=None,
       homepage=self.HOMEPAGE,
+      metadata=tfds.core.MetadataDict(),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
     sources = self.sources(dl_manager.manual_dir)
+    self.info.metadata['manual_dir'] = str(pathlib.Path(dl_manager.manual_dir).absolute())
     for note in sources.notes:
       logging.info('%s', note)
     for warning in sources.warnings:

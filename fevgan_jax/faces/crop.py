@@ -117,18 +117,27 @@ REDUCED = 4
 
 
 def similarity(landmarks: np.ndarray, size: int = SIDE) -> np.ndarray:
-  """The rotation, uniform scale and shift that best map rigid landmarks onto the template.
-
-  Best in least squares, in closed form: no reflection, no shear.
+  """Returns the similarity, see `fit`, that maps rigid landmarks onto the template.
 
   Args:
     landmarks: [68, 2] in any units, y down.
     size: side of the crop in pixels.
+  """
+  return fit(landmarks[RIGID], TEMPLATE[RIGID] * (size / SIDE))
+
+
+def fit(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+  """Rotation, uniform scale and translation that best map some points onto others.
+
+  Least squares in closed form: no reflection, no shear.
+
+  Args:
+    source: [points, 2].
+    target: [points, 2].
 
   Returns:
     [2, 3] matrix; `transform` applies it.
   """
-  source, target = landmarks[RIGID], TEMPLATE[RIGID] * (size / SIDE)
   source_mean, target_mean = source.mean(0), target.mean(0)
   s, t = source - source_mean, target - target_mean
   norm = (s * s).sum()

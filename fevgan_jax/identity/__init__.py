@@ -69,8 +69,9 @@ def load(network: str, weights: str | None = None) -> tuple[IdentityEncoder, PyT
   elif network == 'vgg_face':
     if not weights:
       raise UserError(
-        "identity network 'vgg_face': no weight file given, and none may come with "
-        'this package; expected the path of a published one (datasets/README.md, "VGG-Face")'
+        "config.identity.weights: no file given of the face network 'vgg_face', which we may not "
+        'ship: give --config.identity.weights=FILE (datasets/README.md, "VGG-Face"), or '
+        "--config.identity.network=dlib for dlib's, which is installed"
       )
     encoder = IdentityEncoder(network, vgg_face.CHANNELS, _vgg_face)
     params = vgg_face_files.read(_existing(network, weights))
@@ -89,5 +90,8 @@ def untrained_vgg_face() -> tuple[IdentityEncoder, PyTree]:
 def _existing(network: str, weights: str) -> pathlib.Path:
   path = pathlib.Path(weights).expanduser()
   if not path.is_file():
-    raise UserError(f"identity network '{network}': no weight file '{path}'")
+    raise UserError(
+      f"config.identity.weights: face network '{network}': no file '{path}' here: give "
+      '--config.identity.weights=FILE'
+    )
   return path

@@ -29,7 +29,6 @@ from fevgan_jax.models.parts import hypersphere, losses
 from fevgan_jax.models.parts.layers import Conv, UpConv, batch_norm, dcgan_init, leaky_relu
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Term
-from fevgan_jax.runtime import parallel
 
 Array = jax.Array
 Norm = Callable[[bool], nn.Module]
@@ -288,7 +287,8 @@ class Known(nn.Module):
     travelled = self.variable('batch_stats', 'travelled', jnp.zeros, NUM_LABELS)
     intensities = self.variable('batch_stats', 'intensities', jnp.zeros, NUM_LABELS)
     if functions is not None and not self.is_initializing():
-      over_devices = functools.partial(parallel.mean_over_devices, axis_name=self.axis_name)
+      name = self.axis_name
+      over_devices = (lambda x: jax.lax.pmean(x, name)) if name else (lambda x: x)
       first = hypersphere.normalized(over_devices(functions.mean(0)))
       start = jnp.where(steps.value == 0, first, mean.value)
       way = over_devices(hypersphere.log(start, functions).mean(0)) / (steps.value + 1)

@@ -23,7 +23,7 @@ from fevgan_jax.identity import IdentityEncoder
 from fevgan_jax.models.parts.layers import Conv, torch_init
 from fevgan_jax.models.parts.recipe import Config, Recipe
 from fevgan_jax.models.parts.system import Generated, System, Term
-from fevgan_jax.runtime import conv, parallel
+from fevgan_jax.runtime import conv
 
 Array = jax.Array
 Normal = tuple[Array, Array]  # its mean and its standard deviation
@@ -98,7 +98,7 @@ def of_poses() -> np.ndarray:
 def log_density(x: Array, of: Normal) -> Array:
   """Of a normal distribution, summed over the last axis."""
   x, mean, deviation = (jnp.asarray(value, jnp.float32) for value in (x, *of))
-  return -(((x - mean) / deviation) ** 2 / 2 + jnp.log(deviation) + np.log(2 * np.pi) / 2).sum(-1)
+  return jax.scipy.stats.norm.logpdf(x, mean, deviation).sum(-1)
 
 
 def draw(of: Normal, noise: Array) -> Array:
@@ -383,8 +383,9 @@ class Generator(nn.Module):
     }
     if train and not self.is_initializing():  # older ones fade: what an action means changes
       found = label.T @ action_said[0], label.sum(0)
-      sums = parallel.mean_over_devices(found, self.axis_name)
-      for known, new in zip((actions, counts), sums):
+      if self.axis_name:
+        found = jax.lax.pmean(found, self.axis_name)
+      for known, new in zip((actions, counts), found):
         known.value = MEMORY * known.value + new.astype(jnp.float32)
       steps.value += 1
     extras = {name: x / pixels[0].size for name, x in extras.items()}

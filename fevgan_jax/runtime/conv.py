@@ -19,7 +19,9 @@ C], for one to three spatial axes. Both operations take the kernel in this one l
 
 import contextlib
 import functools
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import chex
 import jax
@@ -128,7 +130,22 @@ def _check(
   chex.assert_equal(array.dtype, kernel.dtype)
 
 
-# Each of the three maps is linear in both arguments, so that their gradients are one another.
+class Operation(NamedTuple):
+  """One of three maps, computed in three ways."""
+
+  xla: Callable[..., Array]
+  taps: Callable[..., Array]
+  tiles: Callable[..., Array]
+
+
+STRIDED = Operation(conv_xla.strided_conv, conv_taps.strided_conv, conv_tiles.strided_conv)
+TRANSPOSED = Operation(
+  conv_xla.transposed_conv, conv_taps.transposed_conv, conv_tiles.transposed_conv
+)
+KERNEL_GRADIENT = Operation(
+  conv_xla.kernel_gradient, conv_taps.kernel_gradient, conv_tiles.kernel_gradient
+)
+# Each of them is linear in both arguments, so that their gradients are one another.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -136,7 +153,7 @@ def _down(x: Array, kernel: Array, strides: tuple[int, ...], padding: Padding, t
   window, fine = kernel.shape[:-2], x.shape[1:-1]
   coarse = conv_taps.coarse(fine, window, strides, padding)
   axes = conv_tiles.axes(window, strides, padding, fine, coarse, tile, len(x))
-  return _by_platform('strided_conv', axes, x, kernel, strides=strides, padding=padding)
+  return _by_platform(STRIDED, axes, x, kernel, strides=strides, padding=padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
@@ -150,7 +167,7 @@ def _up(
 ) -> Array:
   axes = conv_tiles.axes(kernel.shape[:-2], strides, padding, fine, y.shape[1:-1], tile, len(y))
   sizes = {'strides': strides, 'padding': padding, 'fine': fine}
-  return _by_platform('transposed_conv', axes, y, kernel, **sizes)
+  return _by_platform(TRANSPOSED, axes, y, kernel, **sizes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
@@ -164,7 +181,7 @@ def _kernel_gradient(
 ) -> Array:
   axes = conv_tiles.axes(window, strides, padding, x.shape[1:-1], y.shape[1:-1], tile, len(y))
   sizes = {'window': window, 'strides': strides, 'padding': padding}
-  return _by_platform('kernel_gradient', axes, x, y, **sizes)
+  return _by_platform(KERNEL_GRADIENT, axes, x, y, **sizes)
 
 
 # What programs that are traced now may consist of. None: anything; 'portable': nothing that was
@@ -184,8 +201,17 @@ def by_products() -> contextlib.AbstractContextManager[None]:
   return _limits('products')
 
 
-def _by_platform(name: str, axes: Sequence[conv_tiles.Axis], *arrays: Array, **sizes) -> Array:
-  """The function of that name that is fastest on the platform which the program is compiled for."""
+def compile_ahead() -> None:
+  """Starts to compile the C++ in the background, where it will be used: it takes one core for some
+  seconds, which the first trace of a convolution would wait for."""
+  if jax.default_backend() == 'cpu':
+    threading.Thread(target=conv_tiles.compiled, daemon=True).start()
+
+
+def _by_platform(
+  operation: Operation, axes: Sequence[conv_tiles.Axis], *arrays: Array, **sizes
+) -> Array:
+  """Computes an operation in the way that is fastest where the program is compiled for."""
   limits, dtype = _limits.value, arrays[0].dtype
 
   def on_cpu(*arrays: Array) -> Array:
@@ -195,16 +221,16 @@ def _by_platform(name: str, axes: Sequence[conv_tiles.Axis], *arrays: Array, **s
     compiles = limits is None and jax.default_backend() == 'cpu'
     suits = wide[0].dtype == jnp.float32 and conv_tiles.shares_products(axes)
     if compiles and suits and conv_tiles.compiled():
-      result = getattr(conv_tiles, name)(*wide, axes)
-    elif limits != 'products' and name == 'strided_conv' and len(axes) == 2:
-      result = conv_xla.strided_conv(*wide, **sizes)  # of pictures: as fast as it can be
+      result = operation.tiles(*wide, axes)
+    elif limits != 'products' and operation is STRIDED and len(axes) == 2:
+      result = operation.xla(*wide, **sizes)  # of pictures: as fast as it can be
     else:
-      result = getattr(conv_taps, name)(*wide, **sizes)
+      result = operation.taps(*wide, **sizes)
     return result.astype(dtype)
 
   if limits == 'products':
     return on_cpu(*arrays)
-  by_xla = functools.partial(getattr(conv_xla, name), **sizes)
+  by_xla = functools.partial(operation.xla, **sizes)
   return lax.platform_dependent(*arrays, cpu=on_cpu, default=by_xla)
 
 

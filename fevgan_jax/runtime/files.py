@@ -68,6 +68,19 @@ def named_in_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def folder_made(folder: Path) -> Iterator[None]:
+  """Makes a folder for the block, and at its end removes what it made and nobody has used."""
+  made = [path for path in (folder, *folder.parents) if not path.exists()]
+  folder.mkdir(parents=True, exist_ok=True)
+  try:
+    yield
+  finally:
+    with contextlib.suppress(OSError):  # it is not empty
+      for path in made:
+        path.rmdir()
+
+
+@contextlib.contextmanager
 def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
   """Holds a lock file while the block runs, so that no other process does. The lock is given back
   however the process ends. Where a file system has no locks, nothing is held.
@@ -80,8 +93,7 @@ def held(path: str | os.PathLike, *, waits: bool = False) -> Iterator[None]:
     UserError: another process holds it, and `waits` is False.
   """
   path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with _locked(path, waits) as file:
+  with folder_made(path.parent), _locked(path, waits) as file:
     with contextlib.suppress(OSError):  # of a full disk; the lock is held all the same
       file.truncate(0)
       since = time.strftime('%Y-%m-%d %H:%M:%S')

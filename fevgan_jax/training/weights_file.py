@@ -75,12 +75,15 @@ def to_start_from(config: ml_collections.ConfigDict) -> dict:
   """
   variables, saved = read(pathlib.Path(config.start).expanduser())
   before, now = flatten(saved), flatten(config.to_dict())
-  for key in ('system', 'identity.network', *filter(lambda key: key.startswith('model.'), now)):
-    if before.get(key) != (value := now.get(key)):
-      raise UserError(
-        f'config.start: {config.start}: was trained with config.{key} = {before.get(key)!r}, not '
-        f'{value!r}: give the same value, or weights that fit'
-      )
+  if before['system'] != config.system:
+    raise UserError(
+      f'config.start: {config.start}: weights of {before["system"]}, not of {config.system}: '
+      f'append :{before["system"]} to the file of --config, or give weights that fit'
+    )
+  decided = ('identity.network', *filter(lambda key: key.startswith('model.'), now))
+  if others := [key for key in decided if key in now and before.get(key) != now[key]]:
+    flags = ' '.join(f'--config.{key}={before.get(key)}' for key in others)
+    raise UserError(f'config.start: {config.start}: was trained with other networks: add {flags}')
   return variables
 
 

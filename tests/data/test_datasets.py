@@ -1,5 +1,6 @@
 """Prepared data that are damaged, each in another way; two preparations at once; Apache Beam."""
 
+import datetime
 import pathlib
 import shutil
 import subprocess
@@ -59,6 +60,26 @@ def test_damaged_data_are_told(damage, files, config, tmp_path):
     for _ in range(3):
       next(epoch)
     datasets.Clips(ready, 'test')[0]
+
+
+def test_names_are_read_without_videos(config):
+  for split in ('train', 'test'):
+    clips = datasets.Clips(datasets.prepare(config), split)
+    whole = [(c['subject'].decode(), c['take'].decode(), int(c['label'])) for c in clips]
+    assert clips.names() == whole and len(whole) == len(clips)
+    assert clips.summary()['people'] == sorted({subject for subject, *_ in whole})
+
+
+def test_prepared_data_are_described(config, caplog):
+  caplog.set_level('INFO')
+  ready = datasets.prepare(config)
+  file = pathlib.Path(ready.data_path, 'features.json')
+  when = datetime.date.fromtimestamp(file.stat().st_mtime)
+  counts = ' + '.join(str(len(datasets.Clips(ready, split))) for split in ('train', 'test'))
+  assert caplog.messages[-1] == (
+    f'synthetic_faces/tiny/1.2.0: prepared {when}, {counts} clips; --mode prepare --again makes it '
+    'anew'
+  )
 
 
 def test_data_without_random_access_are_no_damage(config, tmp_path):

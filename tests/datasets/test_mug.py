@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,37 @@ def test_clips_are_aligned_and_end_at_the_apex(prepared):
 
 def test_nothing_is_left_beside_the_version(prepared):
   assert [path.name for path in prepared.data_path.parent.iterdir()] == ['1.1.0']
+
+
+def test_prepared_data_know_where_they_are_from(config, prepared, tree, tmp_path, caplog):
+  caplog.set_level('INFO')
+  datasets.prepare(config)
+  assert caplog.messages[-1].endswith(
+    f'5 + 1 clips, from {tree}; --mode prepare --again makes it anew'
+  )
+  other = config.copy_and_resolve_references()
+  other.dataset.manual_dir = str(tmp_path)
+  datasets.prepare(other)
+  assert caplog.messages[-1].startswith(f'{tmp_path}: not read: the prepared data are from {tree};')
+
+
+def test_prepared_data_are_replaced_by_whole_ones(config, prepared, tree, tmp_path):
+  other = config.copy_and_resolve_references()
+  other.dataset.data_dir, other.dataset.manual_dir = (
+    str(tmp_path / 'tfds'),
+    str(tmp_path / 'manual'),
+  )
+  folder = tmp_path / 'tfds' / 'mug' / 'public'
+  shutil.copytree(prepared.data_path, folder / '1.1.0')
+  (tmp_path / 'manual').mkdir()
+  with pytest.raises(UserError, match='no mug files: saw nothing'):
+    datasets.prepare(other, again=True)
+  assert datasets.Clips(datasets.prepare(other), 'train').summary()['people'] == ['001', '002']
+  for person in ('001/happiness', '017'):
+    shutil.copytree(tree / 'subjects3' / person, tmp_path / 'manual' / person)
+  ready = datasets.prepare(other, again=True)
+  assert datasets.Clips(ready, 'train').summary()['people'] == ['001']
+  assert [path.name for path in folder.iterdir()] == ['1.1.0']
 
 
 def test_without_files_the_license_is_explained(tmp_path):

@@ -71,7 +71,7 @@ def test_clips_of_any_form_are_kept_or_refused(tree, config, caplog):
 
 
 def test_two_labels_are_enough_to_evaluate(config):
-  source = datasets.prepare(config).as_data_source('test')
+  source = datasets.Clips(datasets.prepare(config), 'test')
   facts = measurement.describe(source)
   assert set(facts.people) == {'Zoë Müller'} and len(set(facts.labels)) == 2
   found = measurement.partners(facts.people, facts.labels)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import shutil
 
@@ -90,8 +91,16 @@ def change(workdir, **keys):
   ('keys', 'message'),
   [
     ({'step': 4}, 'of step 4, the checkpoint is of step 6: measure it with --mode evaluate'),
-    ({'face_network': 'dlib'}, 'measured with another face_network'),
-    ({'precision': 'bfloat16'}, 'measured with another precision'),
+    (
+      {'face_network': 'dlib'},
+      'another face_network: run python main.py --mode evaluate --workdir [^ ]*/second '
+      '--config.evaluation.face_network=sface$',
+    ),
+    (
+      {'precision': 'bfloat16'},
+      'another precision: run python main.py --mode evaluate --workdir [^ ]*/second '
+      '--config.precision=float32$',
+    ),
     ({'per_clip': []}, 'measured on other clips'),
   ],
 )
@@ -100,6 +109,18 @@ def test_what_cannot_be_compared(run, other, config, tmp_path, keys, message):
   with pytest.raises(UserError, match=message):
     compare.compare([run[0], other], tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
+
+
+def test_one_face_network_measures_all_runs_that_trained_with_others(run):
+  # The first was measured with the network that the second trained with, so it is measured again.
+  measured = runs.read(run[0], {})
+  with_dlib = measured.config.copy_and_resolve_references()
+  with_dlib.identity.network = 'dlib'
+  first = dataclasses.replace(measured, result=measured.result | {'face_network': 'dlib'})
+  second = dataclasses.replace(measured, config=with_dlib, workdir=pathlib.Path('b'))
+  assert runs.commands_to_measure_alike([first, second]) == [
+    f'python main.py --mode evaluate --workdir {run[0]} --config.evaluation.face_network=sface'
+  ]
 
 
 def test_what_was_not_measured(run, other, config, tmp_path):

@@ -9,11 +9,24 @@ from fevgan_jax.data import datasets
 from fevgan_jax.evaluation import evaluate
 from fevgan_jax.evaluation.measurement import Facts, Measured, Traits
 from fevgan_jax.runtime import media
+from fevgan_jax.runtime.errors import UserError
 
 
 @pytest.fixture
 def result(run) -> dict:
   return json.loads((run[0] / 'evaluation.json').read_text())
+
+
+def test_nobody_is_tested_whom_the_run_was_trained_on(run, result, config):
+  workdir, ready = run[0], datasets.prepare(config)
+  train, test = (datasets.Clips(ready, split).summary() for split in ('train', 'test'))
+  assert (result['clips_digest'], result['trained_on']) == (test['digest'], train['digest'])
+  evaluate.check_unseen(workdir, test, train)
+  both = test | {'people': [*test['people'], train['people'][0]]}
+  message = f'was trained on {train["people"][0]}, who are in the test split'
+  with pytest.raises(UserError, match=message):
+    evaluate.check_unseen(workdir, both, train)
+  evaluate.check_unseen(workdir, both | {'dataset': 'mug'}, train)  # other people of these names
 
 
 def test_what_it_says_of_itself(run, result, config):

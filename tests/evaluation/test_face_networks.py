@@ -19,17 +19,6 @@ from fevgan_jax.faces import detect
 from fevgan_jax.identity import dlib_file, dlib_resnet, torch7_file
 from fevgan_jax.runtime.errors import UserError
 
-# Eyes, nose and corners of the mouth in 112x112 (ArcFace, insightface's face_align.py).
-ARCFACE = np.array(
-  [
-    (38.2946, 51.6963),
-    (73.5318, 51.5014),
-    (56.0252, 71.7366),
-    (41.5493, 92.3655),
-    (70.7299, 92.2041),
-  ]
-)
-
 
 @pytest.fixture(scope='module')
 def networks():
@@ -88,12 +77,10 @@ def found(picture: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
 def test_sface_sees_the_template_where_arcface_wants_it():
   # Light at the template's five points comes out at ArcFace's: the best similarity leaves 1.02 px
   # at the mouth, ours being narrower, and half a pixel at the eyes.
-  template = crops.TEMPLATE
+  template, arcface = crops.TEMPLATE, face_networks.ARCFACE_POINTS
   points = np.array([template[36:42].mean(0), template[42:48].mean(0), *template[[30, 48, 54]]])
-  recognizer = cv2.FaceRecognizerSF.create(str(face_networks.sface_file()), '')
-  chip = recognizer.alignCrop(spots(points, 64), face_networks.sface_face())
-  assert chip.shape == (112, 112, 3)
-  error = found(chip, ARCFACE, 9) - ARCFACE
+  chip = cv2.warpAffine(spots(points, 64), face_networks.sface_warp(), (112, 112))
+  error = found(chip, arcface, 9) - arcface
   assert np.linalg.norm(error, axis=1).max() < 1.2
   np.testing.assert_allclose(error.mean(0), 0, atol=0.1)  # no shift is left, of half a pixel or so
 
@@ -139,10 +126,16 @@ def test_embedding_does_not_depend_on_the_other_pictures(name, networks, astrona
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=1e-5)
 
 
-def test_sface_is_the_network_on_rgb(networks, astronaut):
-  # OpenCV's general reader runs the same file; its input is RGB in 0 to 255.
-  path = str(face_networks.sface_file())
-  chip = cv2.FaceRecognizerSF.create(path, '').alignCrop(astronaut, face_networks.sface_face())
+def test_sface_is_opencvs_alignment_and_network_on_rgb(networks, astronaut):
+  # OpenCV aligns a face by the ten numbers of eyes, nose and mouth that follow its box. It rounds
+  # coordinates to 1/32 of a pixel, and computes the warp in float32, which decides few of them. Its
+  # general reader runs the same file; its input is RGB in 0 to 255.
+  path, template = str(face_networks.sface_file()), crops.TEMPLATE
+  points = [template[36:42].mean(0), template[42:48].mean(0), *template[[30, 48, 54]]]
+  face = np.array([[0, 0, 64, 64, *np.ravel(points) - 0.5, 1]], np.float32)
+  opencvs = cv2.FaceRecognizerSF.create(path, '').alignCrop(astronaut, face)
+  chip = cv2.warpAffine(astronaut, face_networks.sface_warp(), (112, 112))
+  assert (chip != opencvs).mean() < 1e-3
   network = cv2.dnn.readNetFromONNX(path)
   network.setInput(chip.transpose(2, 0, 1)[None].astype(np.float32))
   expected = network.forward()[0]
@@ -190,7 +183,7 @@ def test_what_is_no_crop_is_refused(images, networks):
   [
     ('auto', '', 'sface'),
     ('auto', 'dlib', 'sface'),
-    ('auto', 'vgg_face', 'dlib'),
+    ('auto', 'vgg_face', 'sface'),
     ('auto', 'sface', 'dlib'),
     ('sface', 'dlib', 'sface'),
     ('dlib', 'vgg_face', 'dlib'),

@@ -24,7 +24,7 @@ def test_the_page_holds_everything(run, tmp_path, caplog):
   last = caplog.messages[-1]
   assert f'report: {workdir / "report.html"}; next: python main.py --mode generate' in last
 
-  report.keep_command(workdir, ['main.py', '--workdir', 'my run', '--config.seed=3'])
+  (workdir / 'command.txt').write_text("python main.py --workdir 'my run' --config.seed=3\n")
   page = report.write(workdir).read_text()
   assert (
     '<h2>Again</h2><pre>python main.py --workdir &#x27;my run&#x27; --config.seed=3</pre>' in page

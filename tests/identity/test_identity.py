@@ -173,7 +173,7 @@ def test_vgg_face_is_thirteen_convolutions(crop, vgg_params):
   [
     (('facenet',), ["'facenet'", 'dlib, vgg_face']),
     (('dlib', '/nowhere/weights.dat'), ["'/nowhere/weights.dat'", 'dlib']),
-    (('vgg_face',), ['no weight file', 'README']),
+    (('vgg_face',), ['weights=FILE', 'network=dlib', 'README']),
     (('vgg_face', '/nowhere/vgg.mat'), ["'/nowhere/vgg.mat'"]),
     (('dlib', __file__), [__file__, 'dlib_face_recognition_resnet_model_v1.dat']),
     (('vgg_face', __file__), [__file__, 'VGG_FACE.t7']),

@@ -13,7 +13,8 @@ from configs import base
 from fevgan_jax import models
 from fevgan_jax.faces import truth
 from fevgan_jax.models import fevgan, fevgan_plus
-from fevgan_jax.models.parts.system import Example, Generated, Truth, sheet_of
+from fevgan_jax.models.parts.ground_truth import Truth, sheet_of
+from fevgan_jax.models.parts.system import Example, Generated
 from fevgan_jax.models.parts.warp import warp
 
 

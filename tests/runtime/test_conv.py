@@ -102,7 +102,7 @@ def both_ways(window, strides, padding, fine, features=3, channels=5):
 
 def as_elsewhere(monkeypatch):
   """From now on functions are traced as GPU and TPU compute them."""
-  other = lambda name, axes, *arrays, **sizes: getattr(conv_xla, name)(*arrays, **sizes)  # noqa: E731
+  other = lambda operation, axes, *arrays, **sizes: operation.xla(*arrays, **sizes)  # noqa: E731
   monkeypatch.setattr(conv, '_by_platform', other)
 
 

@@ -38,3 +38,28 @@ def test_what_is_free_goes_back_and_large_blocks_keep_out_of_the_heap():
   words = subprocess.check_output([sys.executable, '-c', SCRIPT], text=True).split()
   assert words[:2] == ['True', 'False']
   assert int(words[2]) >= 127
+
+
+RESTARTED = """
+import os, sys
+from fevgan_jax.runtime import memory
+print('started', flush=True)
+memory.use_huge_pages()
+print(os.environ['GLIBC_TUNABLES'], *sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of Linux')
+@pytest.mark.parametrize(
+  'tunables, starts', [(None, 2), ('glibc.malloc.check=0', 1), ('glibc.malloc.hugetlb=1', 1)]
+)
+def test_a_program_starts_once_more_for_huge_pages(tunables, starts, tmp_path, monkeypatch):
+  monkeypatch.delenv('GLIBC_TUNABLES', raising=False)
+  if tunables:
+    monkeypatch.setenv('GLIBC_TUNABLES', tunables)
+  script = tmp_path / 'a script.py'
+  script.write_text(RESTARTED)
+  words = [sys.executable, '-W', 'error', script, '--image', 'my photo.jpg']
+  lines = subprocess.check_output(words, text=True).splitlines()
+  assert lines[:-1] == ['started'] * starts
+  assert lines[-1] == f'{tunables or "glibc.malloc.hugetlb=1"} --image my photo.jpg'

@@ -181,7 +181,19 @@ def test_keys_may_come_and_go_between_versions(run, config, tmp_path):
   with checkpoint.Checkpoints(tmp_path) as checkpoints:
     checkpoints.save(run[1], {}, before | {'forgotten': 1})
   train.check_same_run(tmp_path, config.to_dict())
-  assert json.loads((tmp_path / 'config.json').read_text()) == config.to_dict()
+
+
+def test_a_run_is_not_continued_on_other_clips(toy_run, toy):
+  workdir, clips = toy_run[0], datasets.Clips(datasets.prepare(toy), 'train').summary()
+  assert checkpoint.saved_clips(workdir) == clips
+  train.check_same_clips(workdir, clips)
+  train.check_same_clips(workdir / 'new', clips | {'digest': ''})
+  first, *others = clips['people']
+  changed = clips | {'digest': 'other', 'people': [*others, '017']}
+  with pytest.raises(UserError, match=f'are without {first} and with 017: name another --workdir'):
+    train.check_same_clips(workdir, changed)
+  with pytest.raises(UserError, match='are of the same people: name'):
+    train.check_same_clips(workdir, clips | {'digest': 'other takes'})
 
 
 def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_checkpoint(toy, tmp_path):

@@ -53,11 +53,12 @@ def test_weights_that_do_not_fit_are_refused(config, file, tmp_path):
   config.start = str(tmp_path / 'nowhere')
   with pytest.raises(UserError, match='nowhere: not the weights of a generator'):
     train.train(config, tmp_path / 'run')
-  config.start, config.model.width = str(file), 2
-  with pytest.raises(UserError, match='was trained with config.model.width = 1, not 2: give the '):
+  config.start, config.model.width, config.model.grid = str(file), 2, 8
+  with pytest.raises(UserError, match='add --config.model.grid=16 --config.model.width=1$'):
     train.train(config, tmp_path / 'other')
-  config.model.width, config.system = 1, 'vgan'
-  with pytest.raises(UserError, match="was trained with config.system = 'fevgan', not 'vgan'"):
+  assert not (tmp_path / 'other').exists()
+  config.system = 'vgan'
+  with pytest.raises(UserError, match='weights of fevgan, not of vgan: append :fevgan to'):
     weights_file.to_start_from(config)
 
 
