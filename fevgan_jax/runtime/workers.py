@@ -10,6 +10,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from fevgan_jax.runtime import interrupt
+
 # One thread per process: work is shared out among cores, and more threads might round otherwise.
 SINGLE_THREADED = {
   name: '1'
@@ -23,24 +25,43 @@ SINGLE_THREADED = {
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+class Executor(concurrent.futures.ProcessPoolExecutor):
+  """Starts its processes with SIGINT blocked: Ctrl-C reaches all processes of a terminal, and only
+  the parent has to say so."""
+
+  def submit(self, *args, **kwargs) -> concurrent.futures.Future:
+    """Returns the future of a call; may start a process, which is never left half started."""
+    with interrupt.postponed():
+      before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+      try:
+        return super().submit(*args, **kwargs)
+      finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
-def pool(processes: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def pool(processes: int) -> Iterator[Executor]:
   """A pool of processes that import what this one can.
 
   They are spawned, never forked: the caller may have JAX loaded, whose threads do not survive a
   fork. A script that comes here needs `if __name__ == '__main__':`. What has not begun when the
-  block ends, is given up.
+  block ends is given up. If the block fails, its processes are killed.
   """
-  with (
-    environment(),
-    concurrent.futures.ProcessPoolExecutor(
-      processes, multiprocessing.get_context('spawn'), _end_with_parent
-    ) as executor,
-  ):
+  others = set(multiprocessing.active_children())
+  with environment():
+    executor = Executor(processes, multiprocessing.get_context('spawn'), _end_with_parent)
     try:
       yield executor
+    except BaseException:
+      kill(set(multiprocessing.active_children()) - others)
+      raise
     finally:
-      executor.shutdown(wait=False, cancel_futures=True)
+      executor.shutdown(cancel_futures=True)
+
+
+def kill(processes: set[multiprocessing.Process]) -> None:
+  for process in processes:
+    process.kill()
 
 
 def available_cores() -> int:
@@ -51,14 +72,13 @@ def available_cores() -> int:
 
 
 def _end_with_parent() -> None:
-  """Lets this worker end where its parent is killed, and only then; it would wait for ever."""
+  """Lets this worker end where its parent is killed; it would wait for ever."""
 
   def watch() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, and it says so once
 
 
 @contextlib.contextmanager
