@@ -1,15 +1,14 @@
-"""SIGINT (Ctrl-C) and SIGTERM: a command ends within seconds, in one line, with exit code 128 plus
-the signal's number.
+"""SIGINT (Ctrl-C) and SIGTERM: a command ends at once, in one line, with exit code 128 plus the
+signal's number. A training saves first.
 
-Python runs a handler in the main thread, between two instructions: neither while XLA compiles nor
-while a device computes. So the signal also wakes a thread. It ends the process if the main thread
-has not done so after GRACE_SECONDS, and at once at a second signal. What is on disk then is what
-SIGKILL would leave, and every command can start from that.
+Python runs a signal handler in the main thread between two instructions, so neither while XLA
+compiles nor while a device computes. Therefore a thread waits for signals and ends the process.
+What is on disk then is what SIGKILL would leave, and every command can start from that.
 """
 
 import contextlib
+import multiprocessing
 import os
-import select
 import signal
 import sys
 import threading
@@ -19,15 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from tqdm import tqdm
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_SECONDS = 2.0  # for the main thread to close files and to end processes
 NOTICE_SECONDS = 1.0  # after which a deferred signal is acknowledged
 REPEAT_SECONDS = 0.5  # `timeout` sends a signal twice, and so do a terminal and supervisor.py
 KEPT = 'what is finished is kept, the same command goes on from there'
-STOP = 0  # not a signal: ends the thread
 
 
 class Interrupted(KeyboardInterrupt):
-  """SIGINT or SIGTERM was received. The text is the last line of the command.
+  """A deferred signal was obeyed. The text is the last line of the command.
 
   Attributes:
     number: the signal.
@@ -38,141 +35,80 @@ class Interrupted(KeyboardInterrupt):
     super().__init__(f'{self.number.name}: {words}')
 
 
-class _Watch:
-  """Handles both signals from `start` until `stop`.
+class _Deferral:
+  """A block that ends by itself after a first signal; see `deferred`."""
 
-  Attributes:
-    active: whether it has started.
-    kept: ends of the last line, innermost last; see `keeping`.
-    deferred: called instead of ending the command; see `deferred`.
-    notice: tells that it was called.
-    noted: whether it was called.
-    postponed: whether Interrupted has to wait; see `postponed`.
-    waiting: the signal that does.
-    raised: the signal for which Interrupted was raised, and the end of its line.
-    told: whether the last line was printed.
-  """
+  def __init__(self, then: Callable[[int], None], notice: str):
+    self._then, self._notice = then, notice
+    self._received: float | None = None
+    self._ended = threading.Event()
 
-  def __init__(self):
-    self.active = self.noted = self.postponed = self.told = False
-    self.kept = [KEPT]
-    self.deferred: Callable[[int], None] | None = None
-    self.notice = ''
-    self.waiting = 0
-    self.raised: tuple[int, str] | None = None
+  def receive(self, number: int) -> bool:
+    """Notes a signal. Returns False for a second one, which is not to be deferred."""
+    now = time.monotonic()
+    if self._received is not None:
+      return now - self._received < REPEAT_SECONDS
+    self._received = now
+    self._then(number)
+    threading.Thread(target=self._acknowledge, args=(number,), daemon=True).start()
+    return True
 
-  def start(self, numbers: Sequence[int] = SIGNALS) -> None:
-    """Takes these signals. Call in the main thread."""
-    self.active = True
-    self._reader, self._writer = os.pipe()
-    os.set_blocking(self._writer, False)
-    self._old_handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    self._old_fd = signal.set_wakeup_fd(self._writer)
-    self._thread = threading.Thread(target=self._run, daemon=True)
-    self._thread.start()
-    self.take(numbers)
+  def end(self) -> None:
+    self._ended.set()
 
-  def take(self, numbers: Sequence[int] = SIGNALS) -> None:
-    """Sets the handlers, except for a signal that the command was started to ignore, as jobs in
-    the background of a script are."""
-    for number in numbers:
-      if self._old_handlers[number] is not signal.SIG_IGN:
-        signal.signal(number, self._receive)
-
-  def stop(self) -> None:
-    """Restores the handlers."""
-    for number, old in self._old_handlers.items():
-      signal.signal(number, old or signal.SIG_DFL)
-    signal.set_wakeup_fd(self._old_fd)
-    os.write(self._writer, bytes([STOP]))
-    self._thread.join()
-    os.close(self._reader)
-    os.close(self._writer)
-
-  def _receive(self, number: int, frame) -> None:
-    """The handler, in the main thread."""
-    if self.postponed:
-      self.waiting = self.waiting or number
-    elif self.deferred:
-      self._note(number)
-    elif not (self.noted or self.raised or self.told):
-      self.raised = number, self.kept[-1]
-      raise Interrupted(*self.raised)
-
-  def _note(self, number: int) -> None:
-    """Calls what was deferred to, from whichever thread is the first to come here."""
-    then = self.deferred
-    if then and not self.noted:
-      self.noted = True
-      then(number)
-
-  def _run(self) -> None:
-    """Waits for signals, in a thread."""
-    first = self._next(None)
-    if first == STOP:
-      return
-    began, kept = time.monotonic(), self.kept[-1]
-    if not (self.deferred or self.noted):
-      second = self._second(began, began + GRACE_SECONDS)
-      if second is None:
-        self._end(first, kept)
-    else:
-      self._note(first)
-      second = self._second(began, began + NOTICE_SECONDS)
-      if second is None:
-        if self.deferred is not None:
-          tell(f'{signal.Signals(first).name}: {self.notice}; once more ends at once')
-        second = self._second(began, None)
-    if second:
-      self._end(second, f'ended at once: {kept}')
-
-  def _second(self, began: float, end: float | None) -> int | None:
-    """Returns the next signal that is not a repetition of the first one, STOP, or None at the
-    end."""
-    while (number := self._next(end)) not in (None, STOP):
-      if time.monotonic() - began > REPEAT_SECONDS:
-        break
-    return number
-
-  def _next(self, end: float | None) -> int | None:
-    seconds = None if end is None else max(0.0, end - time.monotonic())
-    ready, _, _ = select.select([self._reader], [], [], seconds)
-    return os.read(self._reader, 1)[0] if ready else None
-
-  def _end(self, number: int, words: str) -> None:
-    try:
-      if not self.told:
-        with tqdm.external_write_mode(sys.stderr):  # the progress bar goes, and stays away
-          print(f'fevgan: {Interrupted(number, words)}', file=sys.stderr, flush=True)
-          os._exit(128 + number)
-    finally:
-      os._exit(128 + number)
+  def _acknowledge(self, number: int) -> None:
+    if not self._ended.wait(NOTICE_SECONDS):
+      with tqdm.external_write_mode(sys.stderr):  # above the progress bar
+        _print(number, f'{self._notice}; once more ends at once')
 
 
-_watch = _Watch()
+_installed = False
+_kept = [KEPT]  # ends of the last line, innermost last
+_deferral: _Deferral | None = None
 
 
 def install() -> None:
-  """Handles both signals until the process ends. Call in the main thread."""
-  if not _watch.active:
-    _watch.start()
+  """Waits for both signals until the process ends. Call in the main thread."""
+  global _installed
+  if not _installed:
+    _installed = True
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    threading.Thread(target=_wait, args=(reader,), daemon=True).start()
+    _take()
 
 
-def finish() -> None:
-  """Call after the last line: from now on a signal ends the process without another one."""
-  _watch.told = True
+def _take() -> None:
+  """Has Python receive both signals, but for one that the command was started to ignore, as jobs in
+  the background of a script are."""
+  for number in SIGNALS:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+      signal.signal(number, lambda *unused: None)
 
 
-def raised() -> Interrupted | None:
-  """The interruption of this command. Another error may have come of it, such as a lost worker's
-  where the signal went to all processes."""
-  return Interrupted(*_watch.raised) if _watch.raised else None
+def _wait(reader: int) -> None:
+  while True:
+    number = os.read(reader, 1)[0]
+    if _deferral is None:
+      _end(number, _kept[-1])
+    elif not _deferral.receive(number):
+      _end(number, f'ended at once: {_kept[-1]}')
 
 
-def tell(line: str) -> None:
-  """Prints a line for the person at the keyboard, above the progress bar."""
-  with tqdm.external_write_mode(sys.stderr):
-    print(f'fevgan: {line}', file=sys.stderr, flush=True)
+def _end(number: int, words: str) -> None:
+  try:
+    for worker in multiprocessing.active_children():
+      worker.kill()
+    with tqdm.external_write_mode(sys.stderr):  # clears the progress bar
+      _print(number, words)
+      os._exit(128 + number)  # before it is drawn again
+  finally:
+    os._exit(128 + number)
+
+
+def _print(number: int, words: str) -> None:
+  print(f'fevgan: {Interrupted(number, words)}', file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -182,11 +118,11 @@ def keeping(words: str) -> Iterator[None]:
   Args:
     words: what is kept, and what the same command does, as in KEPT.
   """
-  _watch.kept.append(words)
+  _kept.append(words)
   try:
     yield
   finally:
-    _watch.kept.pop()
+    _kept.pop()
 
 
 @contextlib.contextmanager
@@ -196,34 +132,25 @@ def deferred(
   """Lets the block end by itself after a first signal; a second one ends the process.
 
   Args:
-    then: called with the number of the first signal, at once, perhaps in another thread.
+    then: called with the number of the first signal, perhaps in another thread.
     notice: what the block does now, told if that takes more than NOTICE_SECONDS.
     numbers: signals to handle if nothing is installed, as in somebody's script.
   """
-  global _watch
-  ours = not _watch.active and threading.current_thread() is threading.main_thread()
-  if ours:
-    _watch.start(numbers)
-  _watch.deferred, _watch.notice = then, notice
+  global _deferral
+  _deferral, old = _Deferral(then, notice), {}
+  if not _installed and threading.current_thread() is threading.main_thread():
+    old = {number: signal.signal(number, _receive) for number in numbers}
   try:
     yield
   finally:
-    _watch.deferred = None
-    if ours:
-      _watch.stop()
-      _watch = _Watch()
-    elif _watch.active:
-      _watch.take()  # back from JAX, which takes SIGTERM in a run of several processes
+    _deferral.end()
+    _deferral = None
+    for number, handler in old.items():
+      signal.signal(number, handler or signal.SIG_DFL)
+    if _installed:
+      _take()  # back from JAX, which takes SIGTERM in a run of several processes
 
 
-@contextlib.contextmanager
-def postponed() -> Iterator[None]:
-  """Raises Interrupted behind the block and not in it."""
-  _watch.postponed = True
-  try:
-    yield
-  finally:
-    _watch.postponed = False
-    if number := _watch.waiting:
-      _watch.waiting = 0
-      _watch._receive(number, None)
+def _receive(number: int, frame) -> None:
+  if not _deferral.receive(number):
+    raise Interrupted(number, 'ended at once')

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging as python_logging
-import multiprocessing
 import os
 import pathlib
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-from fevgan_jax.runtime import files, interrupt, memory, progress, workers
+from fevgan_jax.runtime import files, interrupt, memory
 from fevgan_jax.runtime.errors import REFUSALS, UserError
 from fevgan_jax.runtime.interrupt import Interrupted
 
@@ -26,33 +25,19 @@ def exit_code(command: Callable[[], None]) -> int:
   set_up_logging()
   try:
     command()
-    code, line = 0, ''
-  except BaseException as error:  # noqa: BLE001
-    code, line = verdict(interrupt.raised() or error)
-  if code > 2:
-    workers.kill(set(multiprocessing.active_children()))
-  if line:
-    progress.close_all()
-    line = line.replace('\n', '\\n')  # of a file's name
-    print(f'fevgan: {line}', file=sys.stderr, flush=True)
-  interrupt.finish()
-  return code
-
-
-def verdict(error: BaseException) -> tuple[int, str]:
-  """The exit code and the last line of a command that was interrupted, or that the user can mend.
-
-  Raises:
-    BaseException: the error itself, if it is another one.
-  """
-  if isinstance(error, Interrupted):
-    return 128 + error.number, str(error)
-  if isinstance(error, UserError):
-    return 2, str(error)
-  if isinstance(error, OSError) and error.errno in REFUSALS:
+    return 0
+  except Interrupted as error:
+    code, line = 128 + error.number, str(error)
+  except UserError as error:
+    code, line = 2, str(error)
+  except OSError as error:
+    if error.errno not in REFUSALS:
+      raise
     place = error.filename or 'disk'
-    return 2, f'{place}: {error.strerror}: make room, or name another folder'
-  raise error
+    code, line = 2, f'{place}: {error.strerror}: make room, or name another folder'
+  line = line.replace('\n', '\\n')  # of a file's name
+  print(f'fevgan: {line}', file=sys.stderr, flush=True)
+  return code
 
 
 def keep_compiled() -> None:
@@ -64,13 +49,10 @@ def keep_compiled() -> None:
 
 def set_up_logging() -> None:
   """Our own lines from INFO on, those of libraries from WARNING on, none of Orbax's many; no
-  traceback from each thread that still reads when a checkpoint has turned out to be broken, and
-  none where a signal comes while Python deletes an object."""
+  traceback from each thread that still reads when a checkpoint has turned out to be broken."""
   shown = sys.unraisablehook
   late = 'Event loop is closed'
-  sys.unraisablehook = lambda of: (
-    None if str(of.exc_value) == late or isinstance(of.exc_value, Interrupted) else shown(of)
-  )
+  sys.unraisablehook = lambda of: None if str(of.exc_value) == late else shown(of)
   flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults; grain reads them too
   logging.use_absl_handler()
   logging.set_verbosity(logging.INFO)
@@ -78,10 +60,6 @@ def set_up_logging() -> None:
   logging.get_absl_handler().addFilter(
     lambda record: (
       record.pathname.startswith(OURS)
-      or (
-        record.levelno >= python_logging.WARNING
-        and '/orbax/' not in record.pathname
-        and not interrupt.raised()
-      )
+      or (record.levelno >= python_logging.WARNING and '/orbax/' not in record.pathname)
     )
   )

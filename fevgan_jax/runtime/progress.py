@@ -110,12 +110,6 @@ class Progress:
     return factor > CHANGED and abs(left - expected) > WORTH_TELLING
 
 
-def close_all() -> None:
-  """Ends the bars that are still shown: a signal may come before their blocks have begun."""
-  for bar in [*getattr(tqdm, '_instances', ())]:
-    bar.close()
-
-
 def duration(seconds: float) -> str:
   """'40 seconds', '12 minutes', '1.5 hours' or '15 hours'."""
   if seconds < 90:

@@ -10,8 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from fevgan_jax.runtime import interrupt
-
 # One thread per process: work is shared out among cores, and more threads might round otherwise.
 SINGLE_THREADED = {
   name: '1'
@@ -22,6 +20,8 @@ SINGLE_THREADED = {
     'VECLIB_MAXIMUM_THREADS',
   )
 }
+# The process that removes what a killed one has left says so, below our last line.
+QUIET_TRACKER = 'ignore:resource_tracker:UserWarning'
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -30,13 +30,12 @@ class Executor(concurrent.futures.ProcessPoolExecutor):
   the parent has to say so."""
 
   def submit(self, *args, **kwargs) -> concurrent.futures.Future:
-    """Returns the future of a call; may start a process, which is never left half started."""
-    with interrupt.postponed():
-      before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-      try:
-        return super().submit(*args, **kwargs)
-      finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    """Returns the future of a call; may start a process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+      return super().submit(*args, **kwargs)
+    finally:
+      signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -45,23 +44,14 @@ def pool(processes: int) -> Iterator[Executor]:
 
   They are spawned, never forked: the caller may have JAX loaded, whose threads do not survive a
   fork. A script that comes here needs `if __name__ == '__main__':`. What has not begun when the
-  block ends is given up. If the block fails, its processes are killed.
+  block ends is given up.
   """
-  others = set(multiprocessing.active_children())
   with environment():
     executor = Executor(processes, multiprocessing.get_context('spawn'), _end_with_parent)
     try:
       yield executor
-    except BaseException:
-      kill(set(multiprocessing.active_children()) - others)
-      raise
     finally:
       executor.shutdown(cancel_futures=True)
-
-
-def kill(processes: set[multiprocessing.Process]) -> None:
-  for process in processes:
-    process.kill()
 
 
 def available_cores() -> int:
@@ -88,7 +78,11 @@ def environment() -> Iterator[None]:
   ours = [str(ROOT / 'datasets'), str(ROOT)]
   sys.path[:0] = ours  # multiprocessing hands it on
   others = filter(None, [old.get('PYTHONPATH')])
-  new = SINGLE_THREADED | {'PYTHONPATH': os.pathsep.join([*ours, *others])}
+  warnings = filter(None, [old.get('PYTHONWARNINGS'), QUIET_TRACKER])
+  new = SINGLE_THREADED | {
+    'PYTHONPATH': os.pathsep.join([*ours, *others]),
+    'PYTHONWARNINGS': ','.join(warnings),
+  }
   os.environ.update(new)
   try:
     yield

@@ -109,13 +109,6 @@ def test_the_innermost_work_says_what_is_kept(start):
   assert process.communicate(timeout=20)[1] == 'fevgan: SIGINT: clips are kept\n'
 
 
-def test_an_error_that_came_of_the_signal_is_not_told(start):
-  process = start(f"try:\n  {SLEEP}\nexcept KeyboardInterrupt:\n  raise OSError('a worker died')")
-  process.send_signal(SIGINT)
-  assert process.communicate(timeout=20)[1] == f'fevgan: SIGINT: {KEPT}\n'
-  assert process.returncode == 130
-
-
 def test_a_deferred_signal_lets_the_block_end(start):
   process = start(DEFERRED.format("print('ready', flush=True); sys.stdin.read()"), stdin=-1)
   process.send_signal(SIGINT)
