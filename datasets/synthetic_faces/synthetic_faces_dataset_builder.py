@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from fevgan_jax.faces import builder, truth
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
+from fevgan_jax.runtime import interrupt
 from fevgan_jax.runtime.progress import Progress
 from synthetic_faces import clips, performance
 from synthetic_faces.action_units import ACTION_UNITS
@@ -160,7 +161,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     rendered = clips.clips_of_people(
       seeds, config.takes, config.size, config.frames, config.processes, strengths
     )
-    with Progress('rendering', total, 'clip') as progress:
+    with (
+      interrupt.keeping('clips are kept when all are rendered, the same command begins again'),
+      Progress('rendering', total, 'clip') as progress,
+    ):
       for clip in rendered:
         yield name_of(clip), clip
         progress.update()

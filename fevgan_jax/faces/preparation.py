@@ -15,7 +15,7 @@ from absl import logging
 from fevgan_jax.faces import recording
 from fevgan_jax.faces.labels import EXPRESSIONS
 from fevgan_jax.faces.recording import Recording
-from fevgan_jax.runtime import workers
+from fevgan_jax.runtime import interrupt, workers
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
 from fevgan_jax.runtime.progress import Progress
@@ -66,6 +66,7 @@ def finish(
   elif missing:
     processes = min(processes or workers.available_cores(), len(missing))
     with (
+      interrupt.keeping('finished clips are kept, the same command goes on from there'),
       workers.pool(processes) as pool,
       Progress('cropping', len(names), 'clip', done=done) as progress,
     ):

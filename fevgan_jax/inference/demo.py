@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -26,7 +25,7 @@ from fevgan_jax import models
 from fevgan_jax.faces.labels import EXPRESSIONS, MAX_INTENSITY
 from fevgan_jax.inference import trained
 from fevgan_jax.inference.model import Model
-from fevgan_jax.runtime import media
+from fevgan_jax.runtime import interrupt, media
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.media import SYNTHETIC
 
@@ -92,10 +91,10 @@ def demo(
     except OSError as error:
       raise UserError(f'--port: {port} is taken: name another one, or stop what uses it') from error
     logging.info('the page is at http://127.0.0.1:%d; Ctrl-C ends it', port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it like Ctrl-C
+    ended = threading.Event()
     try:
-      threading.Event().wait()
-    except KeyboardInterrupt:
+      with interrupt.deferred(lambda number: ended.set(), 'closing the page'):
+        ended.wait()
       logging.info('the page is closed')
     finally:
       blocks.close(verbose=False)

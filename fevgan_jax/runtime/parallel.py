@@ -5,6 +5,8 @@ returns it whole. `jax.pmap` averages over the devices of all processes. The mai
 that reads and writes the workdir; what it has found there it hands to the others.
 """
 
+import contextlib
+import os
 import signal
 import socket
 import time
@@ -18,7 +20,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
-from fevgan_jax.runtime import compiler, memory
+from fevgan_jax.runtime import compiler, interrupt, memory
 from fevgan_jax.runtime.errors import UserError
 
 AXIS = 'batch'
@@ -203,32 +205,50 @@ def fetch(tree: PyTree) -> PyTree:
   return jax.tree.map(lambda x: np.array(x), tree)
 
 
-class Terminator:
-  """Notes a SIGTERM to any process, so that all save and stop after the same step. Use as a context
-  around the loop.
+class PreemptionHandler:
+  """Ends a training at SIGINT or SIGTERM, after the same step in all processes. Use as a context
+  around the loop and the writing of its checkpoints.
 
-  A handler of our own would take the signal away from JAX, which lets several processes agree.
+  A single process has nothing to save before its first step: until then a signal ends it as it ends
+  any other command. Several processes agree by JAX, which listens to SIGTERM in C++. A handler of
+  our own would take that signal away from it, so a SIGINT is handed on as SIGTERM.
+
+  Attributes:
+    received: the signal after which the loop stops, or None.
   """
 
   def __init__(self):
-    self._received = False
+    self.received: signal.Signals | None = None
+    self._several = jax.process_count() > 1
+    self._stack = contextlib.ExitStack()
+    self._deferring = False
 
-  def __enter__(self) -> 'Terminator':
-    if jax.process_count() == 1:
-      self._old = signal.signal(signal.SIGTERM, self._receive)
+  def __enter__(self) -> 'PreemptionHandler':
+    if self._several:
+      self._defer()
     return self
 
   def __exit__(self, *error) -> None:
-    if jax.process_count() == 1:
-      signal.signal(signal.SIGTERM, self._old)
-    else:
-      signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not JAX's, which nobody asks any more
+    self._stack.close()
 
   def stops_after(self, step: int) -> bool:
-    """Whether this step shall be the last one. Call after every step, in all processes."""
-    return self._received or (
-      jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
-    )
+    """Returns whether this step is the last one. Call after every step, in all processes."""
+    if not self._deferring:
+      self._defer()
+    if not self._several:
+      return self.received is not None
+    if multihost_utils.reached_preemption_sync_point(step):
+      self.received = self.received or signal.SIGTERM
+      return True
+    return False
 
-  def _receive(self, *unused) -> None:
-    self._received = True
+  def _defer(self) -> None:
+    self._deferring = True
+    numbers = (signal.SIGINT,) if self._several else interrupt.SIGNALS
+    notice = 'saving after this step'
+    self._stack.enter_context(interrupt.deferred(self._receive, notice, numbers))
+
+  def _receive(self, number: int) -> None:
+    self.received = signal.Signals(number)
+    if self._several and number != signal.SIGTERM:
+      os.kill(os.getpid(), signal.SIGTERM)

@@ -9,30 +9,35 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-from fevgan_jax.runtime import files, memory
+from fevgan_jax.runtime import files, interrupt, memory
 from fevgan_jax.runtime.errors import REFUSALS, UserError
+from fevgan_jax.runtime.interrupt import Interrupted
 
 OURS = str(pathlib.Path(__file__).parents[1])
 
 
 def exit_code(command: Callable[[], None]) -> int:
-  """Runs a command: 0, or 2 after a line that says what the user can mend."""
-  memory.keep_freed()
+  """Runs a command: 0; 2 after a line that says what the user can mend; or 128 plus the number of
+  the signal that ended it, after a line that says what is kept."""
+  memory.keep_freed()  # before the first thread
+  interrupt.install()
   keep_compiled()
   set_up_logging()
   try:
     command()
+    return 0
+  except Interrupted as error:
+    code, line = 128 + error.number, str(error)
   except UserError as error:
-    line = str(error)
+    code, line = 2, str(error)
   except OSError as error:
     if error.errno not in REFUSALS:
       raise
-    line = f'{error.filename or "disk"}: {error.strerror}: make room, or name another folder'
-  else:
-    return 0
+    place = error.filename or 'disk'
+    code, line = 2, f'{place}: {error.strerror}: make room, or name another folder'
   line = line.replace('\n', '\\n')  # of a file's name
-  print(f'fevgan: {line}', file=sys.stderr)
-  return 2
+  print(f'fevgan: {line}', file=sys.stderr, flush=True)
+  return code
 
 
 def keep_compiled() -> None:

@@ -5,12 +5,15 @@ a thread of its own: most likely the main thread waits for the lost one in the m
 never returns. No Python code runs then. So the work is done in a child process, and this one waits.
 """
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+
+from fevgan_jax.runtime import interrupt
 
 LOST = os.EX_TEMPFAIL  # exit code 75: nothing to mend, the same command goes on
 
@@ -29,13 +32,18 @@ def supervise(work: Callable[[], int]) -> int:
     threading.Thread(target=_end_with_parent, args=(ours,), daemon=True).start()
     _work(work)
   os.close(ours)
-  signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
+
+  def hand_on(number: int, frame) -> None:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(child, number)
+
+  for number in interrupt.SIGNALS:
+    signal.signal(number, hand_on)
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
   if code >= 0 and code != LOST:
     return code
-  if code == -signal.SIGTERM:  # beyond the training, where nothing is to be saved
-    return 128 + signal.SIGTERM
+  if -code in interrupt.SIGNALS:  # before the command, or after it
+    return 128 - code
   reason = 'another process of this run was lost or never came, see the lines above'
   if code not in (LOST, -signal.SIGABRT):
     reason = f'ended by {signal.Signals(-code).name}'
@@ -51,7 +59,7 @@ def _work(work: Callable[[], int]) -> None:
   """Exits with the code of work().
 
   A failure leaves at once, and JAX ends the other processes. All else leaves as usual: JAX waits
-  then until all are done.
+  then until all are done, also after a signal, for which all stop at the same step.
   """
   try:
     code = work()
@@ -64,11 +72,11 @@ def _work(work: Callable[[], int]) -> None:
     else:
       traceback.print_exc()
       code = 1
-  if code:
+  if code and code - 128 not in interrupt.SIGNALS:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-  sys.exit(0)
+  sys.exit(code)
 
 
 def _connection_lost(error: BaseException) -> bool:

@@ -20,27 +20,38 @@ SINGLE_THREADED = {
     'VECLIB_MAXIMUM_THREADS',
   )
 }
+# The process that removes what a killed one has left says so, below our last line.
+QUIET_TRACKER = 'ignore:resource_tracker:UserWarning'
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+class Executor(concurrent.futures.ProcessPoolExecutor):
+  """Starts its processes with SIGINT blocked: Ctrl-C reaches all processes of a terminal, and only
+  the parent has to say so."""
+
+  def submit(self, *args, **kwargs) -> concurrent.futures.Future:
+    """Returns the future of a call; may start a process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+      return super().submit(*args, **kwargs)
+    finally:
+      signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
-def pool(processes: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def pool(processes: int) -> Iterator[Executor]:
   """A pool of processes that import what this one can.
 
   They are spawned, never forked: the caller may have JAX loaded, whose threads do not survive a
   fork. A script that comes here needs `if __name__ == '__main__':`. What has not begun when the
-  block ends, is given up.
+  block ends is given up.
   """
-  with (
-    environment(),
-    concurrent.futures.ProcessPoolExecutor(
-      processes, multiprocessing.get_context('spawn'), _end_with_parent
-    ) as executor,
-  ):
+  with environment():
+    executor = Executor(processes, multiprocessing.get_context('spawn'), _end_with_parent)
     try:
       yield executor
     finally:
-      executor.shutdown(wait=False, cancel_futures=True)
+      executor.shutdown(cancel_futures=True)
 
 
 def available_cores() -> int:
@@ -51,14 +62,13 @@ def available_cores() -> int:
 
 
 def _end_with_parent() -> None:
-  """Lets this worker end where its parent is killed, and only then; it would wait for ever."""
+  """Lets this worker end where its parent is killed; it would wait for ever."""
 
   def watch() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
 
   threading.Thread(target=watch, daemon=True).start()
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, and it says so once
 
 
 @contextlib.contextmanager
@@ -68,7 +78,11 @@ def environment() -> Iterator[None]:
   ours = [str(ROOT / 'datasets'), str(ROOT)]
   sys.path[:0] = ours  # multiprocessing hands it on
   others = filter(None, [old.get('PYTHONPATH')])
-  new = SINGLE_THREADED | {'PYTHONPATH': os.pathsep.join([*ours, *others])}
+  warnings = filter(None, [old.get('PYTHONWARNINGS'), QUIET_TRACKER])
+  new = SINGLE_THREADED | {
+    'PYTHONPATH': os.pathsep.join([*ours, *others]),
+    'PYTHONWARNINGS': ','.join(warnings),
+  }
   os.environ.update(new)
   try:
     yield

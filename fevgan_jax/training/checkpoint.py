@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -36,6 +37,7 @@ class Checkpoints:
   def __init__(self, workdir: str | os.PathLike, kept: int = 2):
     self.folder = pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
     self._kept = kept
+    self._saved = time.monotonic()
     self._manager = self._open() if parallel.is_main() else None
 
   def _open(self) -> ocp.CheckpointManager:
@@ -53,6 +55,11 @@ class Checkpoints:
     except (OSError, ValueError) as failure:
       if kind is None:  # otherwise the first error is the one to tell
         raise self._cannot_write(failure) from failure
+
+  def minutes_since_save(self) -> float:
+    """The age of the last checkpoint, or of this object. The main process decides alone when to
+    save, so this is 0 in others."""
+    return (time.monotonic() - self._saved) / 60 if self._manager else 0.0
 
   def save(self, state: TrainState, data: Any, config: dict) -> None:
     """Starts to write; what is written is what the arguments are now.
@@ -82,6 +89,7 @@ class Checkpoints:
       self._manager.save(step, args=ocp.args.Composite(**items))
     except (OSError, ValueError) as failure:
       raise self._cannot_write(failure) from failure
+    self._saved = time.monotonic()
 
   def restore(self, state: TrainState, data: Any, config: dict) -> tuple[TrainState, Any, dict]:
     """The newest checkpoint that can be read, its position in the data, and its config; the

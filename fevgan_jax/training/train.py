@@ -1,8 +1,8 @@
 """The training loop, read from top to bottom."""
 
+import functools
 import json
 import pathlib
-import signal
 from collections.abc import Iterator
 
 import jax
@@ -19,6 +19,7 @@ from fevgan_jax.models.parts.system import System
 from fevgan_jax.runtime import compiler, conv, media, memory, parallel
 from fevgan_jax.runtime.errors import UserError
 from fevgan_jax.runtime.files import replacing
+from fevgan_jax.runtime.interrupt import Interrupted
 from fevgan_jax.runtime.progress import Progress
 from fevgan_jax.training import checkpoint, state, step, weights_file
 from fevgan_jax.training.journal import Journal, draw
@@ -32,6 +33,7 @@ MAY_CHANGE = (
   'log_every',
   'sample_every',
   'checkpoint_every',
+  'checkpoint_minutes',
   'checkpoints_kept',
 )
 
@@ -46,6 +48,7 @@ def defaults() -> ml_collections.ConfigDict:
       'log_every': 10,  # steps, to metrics.jsonl and TensorBoard
       'sample_every': 500,  # steps between sheets of generated clips
       'checkpoint_every': 200,  # steps
+      'checkpoint_minutes': 5.0,  # or so long after the last checkpoint; 0 for never
       'checkpoints_kept': 2,  # the newest ones
       # a file of --mode export, whose weights the generator starts from: fine-tuning; '' for none
       'start': '',
@@ -72,7 +75,7 @@ def train(
 
   Raises:
     UserError: something in the config, the data or the workdir does not fit.
-    SystemExit: SIGTERM was received by any process; the state is saved.
+    Interrupted: SIGINT or SIGTERM was received, by any process; the state is saved.
   """
   part = parallel.local_part(config.batch_size)
   if parallel.is_main():
@@ -88,15 +91,11 @@ def train(
   source = datasets.Clips(builder, 'train')
   first = source[0]
   check_given(config, first)
+  check_enough(config, len(source))
   trained_on = source.summary()
   parallel.check_same(f'{checkpoint.without_places(config)} {trained_on["digest"]}')
   if parallel.is_main():
     check_same_clips(workdir, trained_on)
-  if config.batch_size > len(source):
-    raise UserError(
-      f'config.batch_size: {config.batch_size}, and there are {len(source)} training clips: '
-      'expected at most as many'
-    )
   last_step = count_steps(config.epochs, len(source), config.batch_size)
   if parallel.is_main():
     describe(workdir, config, command)
@@ -107,13 +106,11 @@ def train(
     current = weights_file.put_into(current, before)
   frozen = parallel.replicate(frozen)
   rng = jax.random.key(config.seed + 1)
-  train_step = parallel.PmapStep(
-    lambda state, frozen, batch, rng: step.train_step(system, state, frozen, batch, rng)
-  )
+  train_step = parallel.PmapStep(functools.partial(step.train_step, system))
 
   with (
+    parallel.PreemptionHandler() as preemption,
     checkpoint.Checkpoints(workdir, config.checkpoints_kept) as checkpoints,
-    parallel.Terminator() as terminator,
   ):
     beginning = clips.get_state() | {'metrics': []}
     current, found, saved = checkpoints.restore(current, beginning, config.to_dict())
@@ -130,21 +127,24 @@ def train(
     for number in steps_to_come(done, last_step, config.batch_size):
       current, metrics = train_step(current, frozen, parallel.shard(next(clips)), rng)
       journal.add(number, metrics)
-      stopping = terminator.stops_after(number)
+      stopping = preemption.stops_after(number)
       last = number == last_step
       if last or number % config.log_every == 0:
         journal.write()
       if parallel.is_main() and (last or number % config.sample_every == 0 or number == 1):
         journal.write_scalars(number, sampler(current))
         memory.give_back()  # the first call has compiled
-      if last or stopping or number % config.checkpoint_every == 0:
+      overdue = 0 < config.checkpoint_minutes <= checkpoints.minutes_since_save()
+      if last or stopping or overdue or number % config.checkpoint_every == 0:
         journal.check()  # never save a state that is not finite
         position = clips.get_state() | {'metrics': journal.pending, 'clips': trained_on}
         checkpoints.save(current, position, config.to_dict())
       if stopping:
-        logging.warning('SIGTERM: saved step %d', number)
-        raise SystemExit(128 + signal.SIGTERM)
+        break
     journal.close()
+  if preemption.received:
+    words = f'saved step {int(current.step)}, the same command goes on from there'
+    raise Interrupted(preemption.received, words)
   if parallel.is_main():
     draw(workdir)
   return current
@@ -161,6 +161,19 @@ def check_given(config: ml_collections.ConfigDict, clip: dict) -> None:
     raise UserError(
       f'{config.system}: learns from {", ".join(missing)}, which the clips of '
       f'{config.dataset.name} do not have: choose another data set or another system'
+    )
+
+
+def check_enough(config: ml_collections.ConfigDict, clips: int) -> None:
+  """Checks that the training clips make a batch.
+
+  Raises:
+    UserError: there are too few.
+  """
+  if config.batch_size > clips:
+    raise UserError(
+      f'config.batch_size: {config.batch_size}, and there are {clips} training clips: '
+      'expected at most as many'
     )
 
 

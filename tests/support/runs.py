@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,12 @@ def command(config, workdir: pathlib.Path, *words: str) -> list[str]:
     f'--config.dataset.data_dir={config.dataset.data_dir}',
     *words,
   ]
+
+
+def interruptible() -> None:
+  """Lets Ctrl-C reach the processes that are started from here. What a shell starts in the
+  background ignores it, and hands that on."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for_line(workdir: pathlib.Path, number: int, process: subprocess.Popen) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 from rounding import assert_equal_up_to_rounding
-from runs import CLIPS, STEPS, command, lines
+from runs import CLIPS, STEPS, command, interruptible, lines
 
 from fevgan_jax.runtime import supervisor
 from fevgan_jax.training import checkpoint, train
@@ -27,6 +27,7 @@ def start(toy):
   started = []
 
   def start_both(workdir: pathlib.Path, *words: str, second: tuple = ()) -> list[subprocess.Popen]:
+    interruptible()
     with socket.socket() as free:
       free.bind(('localhost', 0))
       address = f'localhost:{free.getsockname()[1]}'
@@ -39,6 +40,7 @@ def start(toy):
           stdout=subprocess.PIPE,
           stderr=subprocess.STDOUT,
           text=True,
+          start_new_session=True,
         )
       )
     return started[-2:]
@@ -74,20 +76,40 @@ def moments(state) -> list:
   return [network.opt_state[0].mu for network in (state.generator, *state.critics.values())]
 
 
+def stopped(processes: list[subprocess.Popen], number: int) -> list[str]:
+  """What two processes print that end after the same step, by a signal."""
+  printed = finish(processes)
+  assert [process.returncode for process in processes] == [128 + number] * 2, printed
+  return printed
+
+
 def test_two_processes_step_like_one_and_stop_together(toy_run, toy, start, tmp_path):
-  # Two processes continue the run of one; the second has no workdir.
+  # Two processes continue the run of one; the second has no workdir. No checkpoint is due before
+  # the signal, to one of them.
   workdir, nowhere = tmp_path / 'run', tmp_path / 'nowhere'
   shutil.copytree(toy_run[0], workdir)
-  words = '--config.epochs=100', '--config.checkpoint_every=1'
-  processes = start(workdir, *words, second=('--workdir', str(nowhere)))
+  words = '--config.epochs=100000', '--config.checkpoint_minutes=0'
+  second = '--workdir', str(nowhere)
+  processes = start(workdir, *words, '--config.checkpoint_every=100000', second=second)
   wait_until(lambda: lines(workdir)[-1]['step'] > STEPS, processes)
   processes[1].send_signal(signal.SIGTERM)
-  printed = finish(processes)
-  assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * 2, printed
-  together, saved = restored(workdir, toy_run, toy)
+  printed = stopped(processes, signal.SIGTERM)
+  _, saved = restored(workdir, toy_run, toy)
   assert saved > STEPS
-  assert all(f'SIGTERM: saved step {saved}' in text for text in printed)
+  assert all(f'fevgan: SIGTERM: saved step {saved}, ' in text for text in printed)
   assert not nowhere.exists()
+
+  # Ctrl-C reaches every process of a terminal, those that supervise too. The main process saves
+  # after every step, by its own clock.
+  words = '--config.epochs=100000', '--config.checkpoint_minutes=1e-9'
+  processes = start(workdir, *words, '--config.checkpoint_every=100000', second=second)
+  wait_until(lambda: lines(workdir)[-1]['step'] > saved + 1, processes)
+  for process in processes:
+    os.killpg(process.pid, signal.SIGINT)
+  printed = stopped(processes, signal.SIGINT)
+  together, saved = restored(workdir, toy_run, toy)
+  assert all(f'fevgan: SIGINT: saved step {saved}, ' in text for text in printed)
+  assert all('Traceback' not in text for text in printed)
 
   # One process takes the last step of the two again, from the same state.
   shutil.rmtree(workdir / 'checkpoints' / str(saved))
@@ -139,6 +161,7 @@ def test_processes_that_differ_are_told(start, tmp_path):
     ("raise JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')", 1, 'out of memory'),
     ('return 2', 2, ''),
     ('import os, signal; os.kill(os.getpid(), signal.SIGTERM)', 143, ''),
+    ('import os, signal; os.kill(os.getpid(), signal.SIGINT)', 130, ''),
   ],
 )
 def test_a_lost_connection_is_told_from_other_failures(work, code, message):
@@ -146,6 +169,8 @@ def test_a_lost_connection_is_told_from_other_failures(work, code, message):
   needed = 'from jax.errors import JaxRuntimeError\n' if 'JaxRuntimeError' in work else ''
   program = (
     f'{needed}from fevgan_jax.runtime import supervisor\n'
+    'import signal\n'
+    'signal.signal(signal.SIGINT, signal.SIG_DFL)\n'  # as main.py does
     f'def work(): {work}\n'
     'raise SystemExit(supervisor.supervise(work))'
   )

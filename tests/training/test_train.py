@@ -1,6 +1,7 @@
 """Real, tiny training runs: what they leave, and that they survive what can happen to them."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -10,7 +11,17 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from runs import STEPS, command, lines, same, threads_read_on, untimed, wait_for_line
+from runs import (
+  CLIPS,
+  STEPS,
+  command,
+  interruptible,
+  lines,
+  same,
+  threads_read_on,
+  untimed,
+  wait_for_line,
+)
 
 from fevgan_jax.data import batches, datasets
 from fevgan_jax.evaluation import compare, evaluate
@@ -246,6 +257,7 @@ def test_test_batches_drop_no_clip(config):
 
 def start(config, workdir: pathlib.Path, *words: str) -> subprocess.Popen:
   """The same run as a command, in a process of its own."""
+  interruptible()
   return subprocess.Popen(
     command(config, workdir, *words),
     stdout=subprocess.PIPE,
@@ -265,16 +277,56 @@ def test_killed_and_started_again_ends_like_an_uninterrupted_run(toy_run, toy, t
   assert untimed(tmp_path) == untimed(toy_run[0])
 
 
-def test_sigterm_saves_the_step_that_it_comes_at(toy, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_step_that_it_comes_at(toy, toy_run, tmp_path, number):
   # Neither the end nor a checkpoint can come before the signal.
-  process = start(toy, tmp_path, '--config.epochs=1000', '--config.checkpoint_every=10000')
+  words = '--config.checkpoint_every=10000', '--config.checkpoint_minutes=0'
+  process = start(toy, tmp_path, '--config.epochs=1000', *words)
   wait_for_line(tmp_path, 3, process)
-  process.send_signal(signal.SIGTERM)
+  process.send_signal(number)
   _, errors = process.communicate()
-  assert process.returncode == 128 + signal.SIGTERM, errors
+  assert process.returncode == 128 + number, errors
   _, _, saved = checkpoint.restore_generator(tmp_path)
-  assert f'SIGTERM: saved step {saved}' in errors
   assert 3 <= saved == lines(tmp_path)[-1]['step'] < 3000
+  told = f'fevgan: {number.name}: saved step {saved}, the same command goes on from there'
+  assert errors.splitlines()[-1] == told
+  assert 'Traceback' not in errors
+  # Started again it goes on from there, as one that nobody disturbed.
+  toy.epochs = (saved + 1) * toy.batch_size / CLIPS
+  assert train.train(toy, tmp_path).step == saved + 1
+  assert [line['step'] for line in lines(tmp_path) if 'generator/loss' in line] == [
+    *range(1, saved + 2)
+  ]
+
+
+def test_a_second_signal_ends_a_training_at_once(toy, toy_run, tmp_path):
+  # The disk hangs, as it seems, so the first signal cannot be obeyed. What was saved is kept.
+  workdir = shutil.copytree(toy_run[0], tmp_path / 'run')
+  process = start(toy, workdir, '--config.epochs=10000', '--config.checkpoint_minutes=0')
+  wait_for_line(workdir, STEPS + 1, process)
+  os.mkfifo(tmp_path / 'pipe')  # opening it waits for a reader
+  (tmp_path / 'pipe').replace(workdir / 'metrics.jsonl')
+  process.send_signal(signal.SIGINT)
+  while 'once more ends at once' not in (line := process.stderr.readline()):
+    assert line, process.communicate()
+  process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=20)
+  assert process.returncode == 130
+  assert errors.splitlines()[-1].startswith('fevgan: SIGINT: ended at once: ')
+  assert checkpoint.restore_generator(workdir)[2] >= STEPS
+
+
+def test_when_checkpoints_are_made_does_not_matter(toy_run, toy, tmp_path):
+  toy.checkpoint_every, toy.checkpoint_minutes = 10_000, 1e-9  # after every step
+  assert same(train.train(toy, tmp_path), toy_run[1])
+  assert sorted(int(path.name) for path in (tmp_path / 'checkpoints').iterdir()) == [5, 6]
+  assert untimed(tmp_path) == untimed(toy_run[0])
+
+
+def test_checkpoints_by_minutes_can_be_turned_off(toy, tmp_path):
+  toy.checkpoint_every, toy.checkpoint_minutes = 10_000, 0.0
+  train.train(toy, tmp_path)
+  assert [path.name for path in (tmp_path / 'checkpoints').iterdir()] == ['6']
 
 
 def test_generate_from_a_run_and_from_half_precision(run, config, tmp_path):
