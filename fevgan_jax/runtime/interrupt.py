@@ -50,7 +50,7 @@ class _Watch:
     postponed: whether Interrupted has to wait; see `postponed`.
     waiting: the signal that does.
     raised: the signal for which Interrupted was raised, and the end of its line.
-    told: whether the last line was printed.
+    told: whether the main thread has come to the last line.
   """
 
   def __init__(self):
@@ -159,7 +159,7 @@ def install() -> None:
 
 
 def finish() -> None:
-  """Call after the last line: from now on a signal ends the process without another one."""
+  """Call before the last line: from now on a signal ends the process without another one."""
   _watch.told = True
 
 

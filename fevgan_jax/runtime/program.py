@@ -31,11 +31,11 @@ def exit_code(command: Callable[[], None]) -> int:
     code, line = verdict(interrupt.raised() or error)
   if code > 2:
     workers.kill(set(multiprocessing.active_children()))
+  interrupt.finish()
   if line:
     progress.close_all()
     line = line.replace('\n', '\\n')  # of a file's name
     print(f'fevgan: {line}', file=sys.stderr, flush=True)
-  interrupt.finish()
   return code
 
 
