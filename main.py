@@ -11,6 +11,7 @@ benchmark: see configs/README.md.
 """
 
 import contextlib
+import signal
 import sys
 
 
@@ -36,11 +37,12 @@ def modes() -> dict:
 
 
 def run(argv: list[str]) -> None:
-  """Calls the function of the mode; a training is measured, and what is measured is reported."""
+  """Calls the function of the mode. What a training will take is told when its data are prepared;
+  a training is measured, and what is measured is reported."""
   from fevgan_jax import command_line
   from fevgan_jax.evaluation import evaluate, report
   from fevgan_jax.runtime import files, parallel
-  from fevgan_jax.training import checkpoint
+  from fevgan_jax.training import checkpoint, estimate
 
   mode, arguments, processes = command_line.parse(argv)
   if processes:
@@ -50,6 +52,8 @@ def run(argv: list[str]) -> None:
       alone.enter_context(files.held(arguments['workdir'] / '.lock'))
       files.discard_partial(arguments['workdir'])
     modes()[mode](**arguments)
+    if mode == 'prepare':
+      estimate.tell(arguments['config'], command_line.training_command(argv))
     if mode in ('train', 'evaluate') and parallel.is_main():
       if mode == 'train':
         evaluate.evaluate(arguments['workdir'], checkpoint.overridable(arguments['config']))
@@ -63,6 +67,9 @@ def work(argv: list[str]) -> int:
 
 
 if __name__ == '__main__':  # the renderer's processes read this file again, and need no imports
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback while modules are imported
+
   from fevgan_jax.runtime import memory, supervisor
 
   memory.use_huge_pages()

@@ -5,7 +5,7 @@ comes from; here the parts are put together. The other files only override.
 |---|---|
 | model, critic, loss, identity | the system's file, fevgan_jax/models/SYSTEM.py |
 | precision, norm, optimizer | fevgan_jax/models/__init__.py |
-| seed, epochs, batch_size, ..._every, checkpoints_kept, start | fevgan_jax/training/train.py |
+| seed, epochs, batch_size, ..._every, checkpoint..., start | fevgan_jax/training/train.py |
 | dataset | fevgan_jax/data/datasets.py |
 | evaluation | fevgan_jax/evaluation/evaluate.py |
 """

@@ -249,6 +249,21 @@ def _check_counts(config) -> None:
   for key, value in counts.items():
     if value < 1:
       raise UserError(f'config.{key}: {value}, expected at least 1')
+  if not (minutes := config.checkpoint_minutes) >= 0:
+    raise UserError(f'config.checkpoint_minutes: {minutes}, expected at least 0; 0 is for never')
+
+
+def training_command(argv: list[str]) -> str:
+  """The command that trains with the config of another command, as `--mode prepare`."""
+  words = iter(argv[1:])
+  kept = []
+  for word in words:
+    flag, equals, _ = word.partition('=')
+    if flag.lstrip('-') not in ('mode', 'beam'):
+      kept.append(word)
+    elif not equals:
+      next(words, '')
+  return shlex.join(['python', argv[0], *kept])
 
 
 def _make_absolute(config) -> None:

@@ -276,6 +276,25 @@ def test_a_workdir_is_for_one_process_at_a_time(tmp_path):
   assert (tmp_path / 'command.txt').read_text() == 'of the first'
 
 
+def test_minutes_between_checkpoints_may_be_none_and_not_negative():
+  assert config_of('--config.checkpoint_minutes=0').checkpoint_minutes == 0
+  with pytest.raises(UserError, match='config.checkpoint_minutes: -1.0, expected at least 0'):
+    parse('--config.checkpoint_minutes=-1')
+
+
+def test_the_training_of_a_preparation_is_the_same_command_without_its_mode():
+  words = [
+    'main.py',
+    '--mode',
+    'prepare',
+    '--config=configs/mug.py',
+    '--beam=Local',
+    '--config.seed=1',
+  ]
+  expected = 'python main.py --config=configs/mug.py --config.seed=1'
+  assert command_line.training_command(words) == expected
+
+
 def test_help_shows_the_modes():
   result = command('--help')
   assert result.returncode == 0

@@ -53,8 +53,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
   first = seconds(timed.step)
   memory.forget_peak()
   per_step = statistics.median(seconds(timed.step) for _ in range(ROUNDS))
-  device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none
-  peak_memory = device_memory['peak_bytes_in_use'] if device_memory else memory.peak()
+  used = peak_memory()
   peak = matrix_product_gflop_per_second(system.dtype) * jax.device_count()
   result = {
     'system': config.system,
@@ -70,7 +69,7 @@ def benchmark(config: ml_collections.ConfigDict) -> dict[str, object]:
     'clips_per_second': config.batch_size / per_step,
     'compile_seconds': first - per_step,
     'generator_ms': milliseconds,
-    'peak_memory': peak_memory,
+    'peak_memory': used,
     'gflop_per_step': gflop,
     'matrix_product_gflop_per_second': peak,
     'share_of_peak': gflop / per_step / peak,
@@ -104,13 +103,15 @@ class Timed:
     return np.asarray(self._generate(*trained, *inputs, jax.random.key(0)))
 
 
-def setting(config: ml_collections.ConfigDict, clips: dict[str, np.ndarray] | None = None) -> Timed:
-  """A system with a fresh state, and a batch of this process's clips: these, or random ones of the
-  data set's shape."""
+def setting(
+  config: ml_collections.ConfigDict, clips: dict[str, np.ndarray] | None = None, *, steps: int = 1
+) -> Timed:
+  """A system with a fresh state for a run of so many steps, and a batch of this process's clips:
+  these, or random ones of the data set's shape."""
   clips = clips or random_clips(config, parallel.local_batch_size(config.batch_size))
   models.check_clips(config.system, clips['video'].shape[1:])
   encoder, frozen = face_network(config)
-  system = models.build(config, encoder, axis_name=parallel.AXIS)
+  system = models.build(config, encoder, steps=steps, axis_name=parallel.AXIS)
   first = {name: array[0] for name, array in clips.items()}
   state = train.create_state(system, frozen, config, first)
   return Timed(system, parallel.replicate(frozen), parallel.replicate(state), clips)
@@ -159,6 +160,12 @@ def matrix_product_gflop_per_second(dtype: jnp.dtype) -> float:
   jax.block_until_ready(square(x))
   best = min(seconds(lambda: jax.block_until_ready(square(x))) for _ in range(5))
   return 2 * side**3 / best / 1e9
+
+
+def peak_memory() -> int:
+  """Bytes: the most that the process has held on a CPU, and one device elsewhere."""
+  device_memory = jax.local_devices()[0].memory_stats()  # a CPU has none
+  return device_memory['peak_bytes_in_use'] if device_memory else memory.peak()
 
 
 def seconds(f: Callable[[], object]) -> float:
