@@ -180,17 +180,15 @@ class Clips(Sequence):
   """
 
   def __init__(self, ready: tfds.core.DatasetBuilder, split: str):
-    self._dataset, self._folder = ready.name, ready.data_path
+    self._ready, self._split = ready, split
     self._source = self._reading(lambda: ready.as_data_source(split))
 
-    others = ready.info.features.keys() - {'subject', 'take', 'label'}
-    skipped = {name: tfds.decode.SkipDecoding() for name in others}
-    self._read_names = lambda: ready.as_data_source(split, decoders=skipped)
-
   def names(self) -> list[tuple[str, str, int]]:
-    """Subject, take and label of every clip, in order, without their videos."""
-    source = self._reading(self._read_names)
-    rows = [self._reading(lambda i=i: source[i]) for i in range(len(self))]
+    """Subject, take and label of every clip, in order, without decoding their videos."""
+    others = self._ready.info.features.keys() - {'subject', 'take', 'label'}
+    skipped = {name: tfds.decode.SkipDecoding() for name in others}
+    source = self._reading(lambda: self._ready.as_data_source(self._split, decoders=skipped))
+    rows = (self._reading(lambda i=i: source[i]) for i in range(len(self)))
     return [(row['subject'].decode(), row['take'].decode(), int(row['label'])) for row in rows]
 
   def summary(self) -> dict[str, Any]:
@@ -199,7 +197,7 @@ class Clips(Sequence):
     names = self.names()
     text = '\n'.join(sorted('/'.join(map(str, name)) for name in names))
     return {
-      'dataset': self._dataset,
+      'dataset': self._ready.name,
       'people': sorted({subject for subject, _, _ in names}),
       'digest': hashlib.sha256(text.encode()).hexdigest()[:12],
     }
@@ -216,7 +214,7 @@ class Clips(Sequence):
     try:
       return read()
     except Exception as error:  # array_record and TFDS raise what they like  # noqa: BLE001
-      raise _damaged(self._folder, error) from error
+      raise _damaged(self._ready.data_path, error) from error
 
 
 def _check_format(ready: tfds.core.DatasetBuilder) -> None:

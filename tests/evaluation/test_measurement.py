@@ -33,6 +33,13 @@ def still(images, labels, rng):
   return np.repeat(images[:, None], 32, axis=1)
 
 
+class Chosen(list):
+  """Some clips of a split, as `datasets.Clips` has them all."""
+
+  def names(self) -> list[tuple[str, str, int]]:
+    return [(c['subject'].decode(), c['take'].decode(), int(c['label'])) for c in self]
+
+
 @pytest.fixture(scope='module')
 def clips_and_evaluators(data_dir):
   """Four clips, two labels of two people, and what measures them."""
@@ -42,7 +49,9 @@ def clips_and_evaluators(data_dir):
   config.dataset.config, config.dataset.data_dir = 'tiny', data_dir
   builder = datasets.prepare(config)
   source = builder.as_data_source('train')
-  clips = [clip for clip in (source[i] for i in range(len(source))) if clip['label'] in (3, 5)]
+  clips = Chosen(
+    clip for clip in (source[i] for i in range(len(source))) if clip['label'] in (3, 5)
+  )
   network, classifier = face_networks.load('sface'), expression_classifier.trained(builder)
   traits = traits_of_split(clips, network, classifier, batch_size=3)  # 3, and 1 filled up
   return clips, Evaluators(network, classifier, traits, traits.features)
