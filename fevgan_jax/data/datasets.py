@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml_collections
+import psutil
 import tensorflow_datasets as tfds
 from absl import logging
-from tensorflow_datasets.core import file_adapters
+from tensorflow_datasets.core import file_adapters, shuffle
 
 from fevgan_jax.faces.builder import RecordedFaces
 from fevgan_jax.runtime import workers
@@ -23,6 +24,7 @@ from fevgan_jax.runtime.errors import REFUSALS, UserError
 from fevgan_jax.runtime.files import held
 
 FOLDER = pathlib.Path(__file__).parents[2] / 'datasets'
+SORTED_SHARE = 0.5  # of the free memory
 FILE_FORMAT = 'array_record'  # random access, and no TensorFlow
 
 
@@ -253,15 +255,36 @@ def _beam_options(words: str):
   return PipelineOptions([f'--runner={runner}', *others])
 
 
+@contextlib.contextmanager
+def _sorting_in_memory() -> Iterator[None]:
+  """Lets TFDS sort a split in memory as far as SORTED_SHARE of what is free allows. Beyond a
+  gigabyte it would sort on disk, for which it needs TensorFlow."""
+  limit = shuffle.MAX_MEM_BUFFER_SIZE
+  shuffle.MAX_MEM_BUFFER_SIZE = max(limit, int(SORTED_SHARE * psutil.virtual_memory().available))
+  try:
+    yield
+  finally:
+    shuffle.MAX_MEM_BUFFER_SIZE = limit
+
+
 def _write(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
   tfds.disable_progress_bar()  # builders that take long show their own
   try:
-    ready.download_and_prepare(
-      download_config=tfds.download.DownloadConfig(
-        manual_dir=expanded(manual_dir), beam_options=ready.beam_options
-      ),
-      file_format=FILE_FORMAT,
-    )
+    with _sorting_in_memory():
+      ready.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+          manual_dir=expanded(manual_dir), beam_options=ready.beam_options
+        ),
+        file_format=FILE_FORMAT,
+      )
+  except ImportError as failure:
+    if 'tensorflow' not in str(failure).lower():
+      raise
+    raise UserError(
+      f'{ready.data_path}: a split is larger than half of the free memory, and TFDS needs '
+      'TensorFlow to sort it on disk: free memory, choose a smaller --config.dataset.config, or '
+      'pip install tensorflow'
+    ) from failure
   except (OSError, RuntimeError) as failure:
     full = 'No space left' in str(failure)  # array_record has no exception of its own
     if not full and getattr(failure, 'errno', None) not in REFUSALS:

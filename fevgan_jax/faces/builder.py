@@ -6,14 +6,12 @@ import collections
 import dataclasses
 import pathlib
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
-from tensorflow_datasets.core import shuffle
 
 from fevgan_jax.faces import folders, preparation, recording, sheet
 from fevgan_jax.faces.labels import EXPRESSIONS
@@ -24,10 +22,6 @@ from fevgan_jax.runtime.wording import counted, listed, people
 
 REPORT, PAGE = 'report.txt', 'report.html'  # in the folder of the prepared version
 SHOWN = 10  # refusals in the log
-
-# A split is sorted in memory, however large it is: from a gigabyte on TFDS would go to disk, for
-# which it needs TensorFlow.
-shuffle.MAX_MEM_BUFFER_SIZE = sys.maxsize
 
 
 @dataclasses.dataclass(kw_only=True)

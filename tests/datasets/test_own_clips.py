@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scenes
 from PIL import Image
+from tensorflow_datasets.core import shuffle
 
 from configs import own_clips
 from fevgan_jax.data import datasets
@@ -68,6 +69,17 @@ def test_clips_of_any_form_are_kept_or_refused(tree, config, caplog):
   video = test_split['Zoë Müller', 'anger', 'take 1'].astype(float)
   from_first = np.abs(video - video[0]).mean((1, 2, 3))
   assert from_first.argmax() > 16
+
+
+def test_a_split_that_does_not_fit_into_memory_is_told(config, tmp_path, monkeypatch):
+  before = shuffle.MAX_MEM_BUFFER_SIZE
+  assert before <= 2**30  # importing a builder leaves TFDS as it is
+  small = config.copy_and_resolve_references()
+  small.dataset.data_dir = str(tmp_path)
+  monkeypatch.setattr(datasets, 'SORTED_SHARE', 0)
+  monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 1)
+  with pytest.raises(UserError, match='needs TensorFlow to sort it on disk: free memory, choose'):
+    datasets.prepare(small)
 
 
 def test_two_labels_are_enough_to_evaluate(config):
