@@ -67,7 +67,8 @@ def parse(argv: list[str]) -> Command:
     UserError: an unknown flag, mode, config, system, option or key, a value of the wrong type, a
       flag that the mode does not use, or a folder that cannot be written.
   """
-  typed_words, (named, words) = argv, _split_config(argv[1:])
+  command = shlex.join(['python', *argv])
+  named, words = _split_config(argv[1:])
   chosen = str(DEFAULT) if named is None else named
   file, _, argument = chosen.partition(':')
   if not pathlib.Path(file).is_file():
@@ -100,7 +101,7 @@ def parse(argv: list[str]) -> Command:
     }
   workdir = _folder(values.workdir or _default_workdir(chosen))
   given = {
-    'command': shlex.join(['python', *typed_words]),
+    'command': command,
     'config': values.config,
     'overrides': overrides,
     'workdir': workdir if values.workdir or mode not in WITH_WEIGHTS else None,
@@ -259,10 +260,11 @@ def training_command(argv: list[str]) -> str:
   kept = []
   for word in words:
     flag, equals, _ = word.partition('=')
-    if flag.lstrip('-') not in ('mode', 'beam'):
-      kept.append(word)
-    elif not equals:
+    name = flag.lstrip('-')
+    if name in ('mode', 'beam') and not equals:
       next(words, '')
+    if name not in ('mode', 'beam', 'again', 'noagain'):
+      kept.append(word)
   return shlex.join(['python', argv[0], *kept])
 
 

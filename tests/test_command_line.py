@@ -288,7 +288,9 @@ def test_the_training_of_a_preparation_is_the_same_command_without_its_mode():
     '--mode',
     'prepare',
     '--config=configs/mug.py',
-    '--beam=Local',
+    '--again',
+    '--beam',
+    'Local',
     '--config.seed=1',
   ]
   expected = 'python main.py --config=configs/mug.py --config.seed=1'
