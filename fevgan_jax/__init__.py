@@ -7,11 +7,20 @@ clip = model.animate('me.jpg', 'happiness')
 fevgan_jax.write_video('happiness.mp4', clip)
 """
 
-# What is heavy is imported where it is used: `import fevgan_jax` costs nothing.
+from typing import TYPE_CHECKING
+
+if (
+  TYPE_CHECKING
+):  # all that is heavy is imported where it is used: `import fevgan_jax` costs nothing
+  import os
+
+  import numpy as np
+
+  from fevgan_jax.inference.model import Model
 
 
-def load(source: str = ''):
-  """A trained generator.
+def load(source: 'str | os.PathLike' = '') -> 'Model':
+  """Loads a trained generator.
 
   Args:
     source: the workdir of a training run, or a system whose weights come with the project, 'fevgan'
@@ -38,7 +47,7 @@ def load(source: str = ''):
   return Model(trained.load(pathlib.Path(source).expanduser()))
 
 
-def write_video(path, clip, fps: float = 25) -> None:
+def write_video(path: 'str | os.PathLike', clip: 'np.ndarray', fps: float = 25) -> None:
   """Writes a generated clip as MP4, or as GIF if the file's name ends so. Its metadata say that it
   is synthetic.
 
