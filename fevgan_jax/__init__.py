@@ -9,9 +9,8 @@ fevgan_jax.write_video('happiness.mp4', clip)
 
 from typing import TYPE_CHECKING
 
-if (
-  TYPE_CHECKING
-):  # all that is heavy is imported where it is used: `import fevgan_jax` costs nothing
+# All that is heavy is imported where it is used: `import fevgan_jax` costs nothing.
+if TYPE_CHECKING:
   import os
 
   import numpy as np
