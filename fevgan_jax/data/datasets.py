@@ -256,7 +256,7 @@ def _beam_options(words: str):
 
 
 @contextlib.contextmanager
-def _sorting_in_memory() -> Iterator[None]:
+def sorting_in_memory() -> Iterator[None]:
   """Lets TFDS sort a split in memory as far as SORTED_SHARE of what is free allows. Beyond a
   gigabyte it would sort on disk, for which it needs TensorFlow."""
   limit = shuffle.MAX_MEM_BUFFER_SIZE
@@ -270,7 +270,7 @@ def _sorting_in_memory() -> Iterator[None]:
 def _write(ready: tfds.core.DatasetBuilder, manual_dir: str) -> None:
   tfds.disable_progress_bar()  # builders that take long show their own
   try:
-    with _sorting_in_memory():
+    with sorting_in_memory():
       ready.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
           manual_dir=expanded(manual_dir), beam_options=ready.beam_options

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scenes
 from runs import ROOT
+from tensorflow_datasets.core import shuffle
 
 from configs import own_clips
 from fevgan_jax.data import batches, datasets
@@ -60,6 +61,18 @@ def test_damaged_data_are_told(damage, files, config, tmp_path):
     for _ in range(3):
       next(epoch)
     datasets.Clips(ready, 'test')[0]
+
+
+def test_a_split_of_more_than_a_gigabyte_needs_no_tensorflow(tmp_path, monkeypatch):
+  monkeypatch.setattr(datasets, 'SORTED_SHARE', 100)  # whatever this machine has
+  before = shuffle.MAX_MEM_BUFFER_SIZE
+  clip = bytes(2**20)  # the same one each time: no memory is used
+  with datasets.sorting_in_memory():
+    sorted_by_key = shuffle.Shuffler(tmp_path, 'train')
+    for key in range(1100):
+      sorted_by_key.add(key, clip)
+    assert sum(data is clip for _, data in sorted_by_key) == 1100
+  assert before == shuffle.MAX_MEM_BUFFER_SIZE
 
 
 def test_names_are_read_without_videos(config):

@@ -7,20 +7,11 @@ import numpy as np
 import pytest
 import scenes
 from runs import ROOT
-from tensorflow_datasets.core import shuffle
 
 from configs import own_clips
 from fevgan_jax.data import datasets
 from fevgan_jax.faces import builder
 from fevgan_jax.runtime.errors import UserError
-
-
-def test_a_split_of_more_than_a_gigabyte_needs_no_tensorflow(tmp_path):
-  clip = bytes(2**20)  # the same one each time: no memory is used
-  sorted_by_key = shuffle.Shuffler(tmp_path, 'train')
-  for key in range(1100):
-    sorted_by_key.add(key, clip)
-  assert sum(data is clip for _, data in sorted_by_key) == 1100
 
 
 def test_a_builder_needs_neither_opencv_nor_dlib_nor_jax_until_it_crops():
