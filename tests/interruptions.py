@@ -150,7 +150,7 @@ class Interruptions:
     return process
 
   def undisturbed(self, phase: Phase) -> tuple[object, float]:
-    """What the command leaves, and how long the phase lasts."""
+    """Result of the undisturbed command, and the length of the phase in seconds."""
     folder = self.campaign.new()
     phase.prepare(folder)
     process = self.start(phase, folder)

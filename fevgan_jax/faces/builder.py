@@ -90,7 +90,7 @@ class RecordedFaces(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   @property
   @abc.abstractmethod
   def layout(self) -> str:
-    """Where a recording lies below a folder, for messages: 'SUBJECT/EXPRESSION/CLIP'."""
+    """Place of a recording below a folder, for messages: 'SUBJECT/EXPRESSION/CLIP'."""
 
   @abc.abstractmethod
   def test_subjects(self, subjects: Sequence[str]) -> set[str]:

@@ -89,10 +89,10 @@ def _take() -> None:
 
 def _wait(reader: int) -> None:
   while True:
-    number = os.read(reader, 1)[0]
-    if _deferral is None:
+    number, deferral = os.read(reader, 1)[0], _deferral  # which the main thread may end meanwhile
+    if deferral is None:
       _end(number, _kept[-1])
-    elif not _deferral.receive(number):
+    elif not deferral.receive(number):
       _end(number, f'ended at once: {_kept[-1]}')
 
 

@@ -102,7 +102,7 @@ class Progress:
       logging.info('%s: %s, %s, %s left', self._what, units, clips, duration(left))
 
   def _is_news(self, now: float, left: float) -> bool:
-    """Whether the time left is to be told: for the first time, or because it has changed."""
+    """Returns True for the first estimate of the time left, and for one that has changed."""
     if self._end is None:
       return True
     expected = max(self._end - now, 0.0)

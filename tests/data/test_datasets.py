@@ -96,7 +96,7 @@ def test_prepared_data_are_described(config, caplog):
 
 
 def test_data_without_random_access_are_no_damage(config, tmp_path):
-  """As TFDS writes them in another project, by default."""
+  """TFDS writes such data in another project, by default."""
   shutil.copytree(config.dataset.data_dir, tmp_path / 'data')
   config.dataset.data_dir = str(tmp_path / 'data')
   folder = tmp_path / 'data' / 'synthetic_faces' / 'tiny' / '1.2.0'

@@ -33,7 +33,7 @@ for name in ('mug', 'oulu_casia', 'own_clips', 'synthetic_faces'):
 
 
 def test_the_report_is_written_where_a_split_has_no_clip(tmp_path):
-  """As happens to pictures in the dark, in which no face is found."""
+  """No face is found in pictures taken in the dark."""
   rng = np.random.default_rng(0)
   dark = [scenes.jpeg(rng.integers(0, 9, (240, 320, 3), np.uint8)) for _ in range(5)]
   faces = scenes.frames(0, 'anger', scenes.OULU)

@@ -1,4 +1,4 @@
-"""What is told of a training before it is begun."""
+"""Tests of the estimate of a training's time and memory."""
 
 import re
 

@@ -77,7 +77,7 @@ def moments(state) -> list:
 
 
 def stopped(processes: list[subprocess.Popen], number: int) -> list[str]:
-  """What two processes print that end after the same step, by a signal."""
+  """Returns the output of two processes that end after the same step, by a signal."""
   printed = finish(processes)
   assert [process.returncode for process in processes] == [128 + number] * 2, printed
   return printed

@@ -18,7 +18,7 @@ GAMMA = 2.2  # of sRGB, nearly
 
 @flax.struct.dataclass
 class Truth:
-  """What a renderer knows of a batch of clips, in the units of networks; see `faces/truth.py`.
+  """Ground truth of a batch of rendered clips, in the units of networks; see `faces/truth.py`.
 
   Attributes:
     displacement: [batch, time, side, side, 2], from a pixel to where its point was in frame 0, in
